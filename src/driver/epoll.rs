@@ -1,0 +1,283 @@
+//! The driver on Linux's epoll.
+//!
+//! A descriptor is registered once, edge-triggered, for everything, and what is known of it is
+//! kept: a request is tried at once where it may succeed, and else waits for an edge. A read that
+//! gave less than was asked for has emptied the socket, so no call is made only to hear that.
+
+use super::{Done, Lane, Outcome, Request, Requests, Token, Waker};
+use crate::address::Address;
+use crate::status::OsError;
+use crate::sys::socket as system;
+use crate::sys::{
+    Epoll, Event, Events, RawDescriptor, ReceiveFlags, SendFlags, SysResult, OUT_OF_MEMORY,
+    WOULD_BLOCK,
+};
+
+/// The token of the waker, which no socket can have.
+const WAKER: u64 = u64::MAX;
+/// Events fetched by one system call. Small under test, so that the border is met.
+const EVENTS: usize = if cfg!(test) { 4 } else { 512 };
+
+/// What is known of one socket.
+#[derive(Clone, Copy, Default)]
+struct State {
+    descriptor: Option<RawDescriptor>,
+    /// Rises with every attach, so that an event of an earlier descriptor is recognised.
+    tag: u32,
+    readable: bool,
+    writable: bool,
+    /// The end of the input is known to be there, so a short read proves nothing.
+    ended: bool,
+    /// Urgent data stops a read short, so a short read proves nothing.
+    urgent: bool,
+    connecting: bool,
+    /// Requests that wait for an edge, by lane.
+    waiting: [bool; 2],
+}
+
+/// What is to be done next with the current event.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Absorb,
+    Output,
+    Input,
+}
+
+pub struct EpollDriver {
+    epoll: Epoll,
+    /// Keeps the waker's descriptor open as long as it is registered.
+    _waker: Waker,
+    events: Events,
+    cursor: usize,
+    stage: Stage,
+    states: Vec<State>,
+}
+
+impl EpollDriver {
+    pub fn new(waker: &Waker) -> SysResult<EpollDriver> {
+        let epoll = Epoll::new()?;
+        epoll.add_waker(waker.descriptor(), WAKER)?;
+        Ok(EpollDriver {
+            epoll,
+            _waker: waker.clone(),
+            events: Events::with_capacity(EVENTS)?,
+            cursor: 0,
+            stage: Stage::Absorb,
+            states: Vec::new(),
+        })
+    }
+
+    pub fn attach(&mut self, socket: u32, descriptor: RawDescriptor) -> SysResult<()> {
+        let index = socket as usize;
+        if index >= self.states.len() {
+            let more = index + 1 - self.states.len();
+            self.states.try_reserve(more).map_err(|_| OUT_OF_MEMORY)?;
+            self.states.resize(index + 1, State::default());
+        }
+        let state = &mut self.states[index];
+        *state = State {
+            descriptor: Some(descriptor),
+            tag: state.tag.wrapping_add(1),
+            ..State::default()
+        };
+        Ok(())
+    }
+
+    pub fn detach(&mut self, socket: u32) {
+        let Some(state) = self.states.get_mut(socket as usize) else {
+            return;
+        };
+        if let Some(descriptor) = state.descriptor.take() {
+            // A child of fork may hold a copy of the descriptor, and then closing ours would
+            // leave it registered. It fails only where it was never registered.
+            let _ = self.epoll.remove(descriptor);
+        }
+        *state = State {
+            tag: state.tag.wrapping_add(1),
+            ..State::default()
+        };
+    }
+
+    pub fn descriptor(&self, socket: u32) -> Option<RawDescriptor> {
+        self.states.get(socket as usize)?.descriptor
+    }
+
+    pub fn may_have_input(&self, socket: u32) -> bool {
+        let state = self.states.get(socket as usize);
+        state.is_some_and(|state| state.readable && !state.ended)
+    }
+
+    pub fn start(&mut self, token: Token, request: Request<'_>) -> Option<Outcome> {
+        if let Request::Connect(address) = request {
+            return self.connect(token, address);
+        }
+        let state = &mut self.states[token.socket as usize];
+        let ready = match token.lane {
+            Lane::Output => state.writable,
+            Lane::Input => state.readable,
+        };
+        if !ready {
+            state.waiting[token.lane as usize] = true;
+            return None;
+        }
+        self.attempt(token, request)
+    }
+
+    fn connect(&mut self, token: Token, address: &Address) -> Option<Outcome> {
+        let state = &mut self.states[token.socket as usize];
+        let descriptor = state.descriptor?;
+        let data = u64::from(state.tag) << 32 | u64::from(token.socket);
+        // Registered after the call: an unconnected descriptor would report a hang-up at once.
+        let connected = system::connect(descriptor, address)
+            .and_then(|connected| self.epoll.add(descriptor, data).map(|()| connected));
+        match connected {
+            Err(error) => Some(Outcome::Failed(error)),
+            Ok(true) => {
+                state.writable = true;
+                Some(Outcome::Done(0))
+            }
+            Ok(false) => {
+                state.connecting = true;
+                None
+            }
+        }
+    }
+
+    /// Makes the system call of a request; `None` when it has to wait for the next edge.
+    fn attempt(&mut self, token: Token, request: Request<'_>) -> Option<Outcome> {
+        let state = &mut self.states[token.socket as usize];
+        let descriptor = state.descriptor?;
+        let answer = match request {
+            Request::Send {
+                buffer,
+                more,
+                out_of_band,
+            } => system::send(descriptor, buffer, SendFlags { more, out_of_band }).inspect(
+                |&bytes| {
+                    state.writable = bytes == buffer.len();
+                },
+            ),
+            Request::Receive {
+                buffer,
+                peek,
+                out_of_band,
+            } => system::receive(descriptor, buffer, ReceiveFlags { peek, out_of_band }).inspect(
+                |&bytes| {
+                    let emptied = bytes < buffer.len() && !peek;
+                    state.readable = !emptied || state.ended || state.urgent || bytes == 0;
+                },
+            ),
+            Request::Readable => system::readable(descriptor).map(|()| 0),
+            Request::Connect(_) => Ok(0),
+        };
+        match answer {
+            Ok(bytes) => Some(Outcome::Done(bytes)),
+            Err(WOULD_BLOCK) => {
+                match token.lane {
+                    Lane::Output => state.writable = false,
+                    Lane::Input => {
+                        state.readable = false;
+                        state.urgent = false;
+                    }
+                }
+                state.waiting[token.lane as usize] = true;
+                None
+            }
+            Err(error) => Some(Outcome::Failed(error)),
+        }
+    }
+
+    pub fn cancel(&mut self, token: Token) -> Option<Outcome> {
+        let state = &mut self.states[token.socket as usize];
+        state.waiting[token.lane as usize] = false;
+        state.connecting = false;
+        Some(Outcome::Canceled)
+    }
+
+    pub fn wait(&mut self, timeout_ms: i32) -> SysResult<()> {
+        self.cursor = 0;
+        self.stage = Stage::Absorb;
+        self.epoll.wait(&mut self.events, timeout_ms)
+    }
+
+    pub fn next(&mut self, requests: &impl Requests) -> Option<Done> {
+        while let Some(event) = self.events.get(self.cursor) {
+            let done = match self.stage {
+                Stage::Absorb => {
+                    self.stage = Stage::Output;
+                    self.absorb(event)
+                }
+                Stage::Output => {
+                    self.stage = Stage::Input;
+                    self.attempt_waiting(event, Lane::Output, requests)
+                }
+                Stage::Input => {
+                    self.stage = Stage::Absorb;
+                    self.cursor += 1;
+                    self.attempt_waiting(event, Lane::Input, requests)
+                }
+            };
+            if done.is_some() {
+                return done;
+            }
+        }
+        None
+    }
+
+    /// The socket that an event is about. Between two stages the engine may have done anything
+    /// with it, so each of them asks anew whether it is still the same one.
+    fn state_of(&mut self, event: Event) -> Option<(u32, &mut State)> {
+        let (tag, socket) = ((event.data >> 32) as u32, event.data as u32);
+        let state = self.states.get_mut(socket as usize)?;
+        (event.data != WAKER && state.descriptor.is_some() && state.tag == tag)
+            .then_some((socket, state))
+    }
+
+    /// Notes what an event says; a connect ends with it.
+    fn absorb(&mut self, event: Event) -> Option<Done> {
+        let (socket, state) = self.state_of(event)?;
+        let gone = event.hangup || event.error;
+        state.readable |= event.readable || event.read_hangup || gone;
+        state.ended |= event.read_hangup || gone;
+        state.urgent |= event.urgent;
+        if !(event.writable || gone) {
+            return None;
+        }
+        state.writable = true;
+        if !std::mem::take(&mut state.connecting) {
+            return None;
+        }
+        let error = match state.descriptor {
+            Some(descriptor) if gone => system::take_error(descriptor),
+            _ => OsError(0),
+        };
+        let outcome = match error {
+            OsError(0) => Outcome::Done(0),
+            error => Outcome::Failed(error),
+        };
+        let lane = Lane::Output;
+        Some(Done {
+            token: Token { socket, lane },
+            outcome,
+        })
+    }
+
+    fn attempt_waiting(
+        &mut self,
+        event: Event,
+        lane: Lane,
+        requests: &impl Requests,
+    ) -> Option<Done> {
+        let (socket, state) = self.state_of(event)?;
+        let ready = match lane {
+            Lane::Output => state.writable,
+            Lane::Input => state.readable,
+        };
+        if !ready || !std::mem::take(&mut state.waiting[lane as usize]) {
+            return None;
+        }
+        let token = Token { socket, lane };
+        let outcome = self.attempt(token, requests.request(token)?)?;
+        Some(Done { token, outcome })
+    }
+}

@@ -1,0 +1,163 @@
+//! What a driver is.
+//!
+//! A driver is given requests and later says that they are done; how it comes to know is its own
+//! affair. The shape is that of completions, since io_uring and Windows work that way and a
+//! readiness system imitates it cheaply, while the reverse is costly.
+//!
+//! - A socket is attached with its descriptor, and detached before that is closed. While it is
+//!   attached its number means this socket; what comes late for an earlier one is dropped here.
+//! - `start` gives a lane of a socket one request. The answer is its outcome, if it is over
+//!   already, or `None`: then the outcome comes from `next`, exactly once.
+//! - A send or receive may move fewer bytes than asked for; the engine asks again for the rest.
+//! - `cancel` takes a lane's request back. With an outcome it is over; without one it still
+//!   belongs to the driver, its buffer too, until `next` gives its outcome, which may be
+//!   `Canceled` or its own, where the cancel came too late.
+//! - `wait` sleeps until something is done, the waker is signalled, or the time is over.
+//! - A driver may ask for a request's particulars again (`Requests`) instead of keeping them.
+//!
+//! Only the worker's thread touches a driver; the `Waker` alone is for every thread.
+
+mod epoll;
+
+use crate::address::Address;
+use crate::foreign::Buffer;
+use crate::status::OsError;
+use crate::sys::{EventFd, RawDescriptor, SysResult};
+use std::sync::Arc;
+
+pub use crate::sys::BROKEN_PIPE;
+pub use epoll::EpollDriver;
+
+/// The two directions of a socket; each has one request with the driver at most.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Lane {
+    Output = 0,
+    Input = 1,
+}
+
+/// Names the request of a lane.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Token {
+    pub socket: u32,
+    pub lane: Lane,
+}
+
+/// What a driver is asked to do.
+#[derive(Clone, Copy)]
+pub enum Request<'a> {
+    Connect(&'a Address),
+    Send {
+        buffer: Buffer,
+        more: bool,
+        out_of_band: bool,
+    },
+    Receive {
+        buffer: Buffer,
+        peek: bool,
+        out_of_band: bool,
+    },
+    /// Done as soon as a receive would not wait; takes nothing.
+    Readable,
+}
+
+/// How a request ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// So many bytes were moved; 0 for a connect, and for a receive at the end of the stream.
+    Done(usize),
+    Failed(OsError),
+    /// It was taken back and has moved nothing.
+    Canceled,
+}
+
+/// The end of a request that `start` had left open.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Done {
+    pub token: Token,
+    pub outcome: Outcome,
+}
+
+/// Where a driver finds the particulars of a request that it has.
+pub trait Requests {
+    fn request(&self, token: Token) -> Option<Request<'_>>;
+}
+
+/// Ends a driver's wait, from any thread.
+#[derive(Clone)]
+pub struct Waker(Arc<EventFd>);
+
+impl Waker {
+    pub fn new() -> SysResult<Waker> {
+        Ok(Waker(Arc::new(EventFd::new()?)))
+    }
+
+    pub fn wake(&self) {
+        self.0.signal();
+    }
+
+    fn descriptor(&self) -> RawDescriptor {
+        self.0.raw()
+    }
+}
+
+/// The driver that a worker runs on, chosen at its start.
+pub enum Driver {
+    Epoll(EpollDriver),
+}
+
+impl Driver {
+    pub fn epoll(waker: &Waker) -> SysResult<Driver> {
+        Ok(Driver::Epoll(EpollDriver::new(waker)?))
+    }
+
+    pub fn attach(&mut self, socket: u32, descriptor: RawDescriptor) -> SysResult<()> {
+        match self {
+            Driver::Epoll(driver) => driver.attach(socket, descriptor),
+        }
+    }
+
+    pub fn detach(&mut self, socket: u32) {
+        match self {
+            Driver::Epoll(driver) => driver.detach(socket),
+        }
+    }
+
+    pub fn descriptor(&self, socket: u32) -> Option<RawDescriptor> {
+        match self {
+            Driver::Epoll(driver) => driver.descriptor(socket),
+        }
+    }
+
+    pub fn start(&mut self, token: Token, request: Request<'_>) -> Option<Outcome> {
+        match self {
+            Driver::Epoll(driver) => driver.start(token, request),
+        }
+    }
+
+    pub fn cancel(&mut self, token: Token) -> Option<Outcome> {
+        match self {
+            Driver::Epoll(driver) => driver.cancel(token),
+        }
+    }
+
+    /// Whether input may be waiting that nobody has read yet.
+    pub fn may_have_input(&self, socket: u32) -> bool {
+        match self {
+            Driver::Epoll(driver) => driver.may_have_input(socket),
+        }
+    }
+
+    /// Sleeps for `timeout_ms` at most (-1: without limit, 0: not at all).
+    pub fn wait(&mut self, timeout_ms: i32) -> SysResult<()> {
+        match self {
+            Driver::Epoll(driver) => driver.wait(timeout_ms),
+        }
+    }
+
+    /// The next request that is done since the last `wait`.
+    pub fn next(&mut self, requests: &impl Requests) -> Option<Done> {
+        match self {
+            Driver::Epoll(driver) => driver.next(requests),
+        }
+    }
+}

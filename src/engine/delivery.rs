@@ -1,0 +1,286 @@
+//! How a completion reaches the application: called on the worker, pulled by `asock_poll`, called
+//! by `asock_dispatch`, or collected by `asock_end`.
+
+use super::record::Stage;
+use super::seat::{Seat, Shared};
+use crate::abi::{asock_callback, asock_result};
+use crate::foreign::{self, UserData};
+use crate::log;
+use crate::status::{Answer, Status};
+use crate::sys::{clock, EventFd, SysResult};
+use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+thread_local! {
+    /// The process whose worker this thread is.
+    static WORKER_OF: Cell<u32> = const { Cell::new(0) };
+    /// The process and the number of our callbacks that run on this thread. In a forked child
+    /// the process is another one, and so none of them runs.
+    static CALLS: Cell<(u32, u32)> = const { Cell::new((0, 0)) };
+}
+
+/// The process is on its way out: no callback starts any more.
+static EXITING: AtomicBool = AtomicBool::new(false);
+
+/// This thread is a worker from now on. A process is known by a number that a fork changes.
+pub fn become_worker(process: u32) {
+    WORKER_OF.set(process);
+}
+
+pub fn is_worker(process: u32) -> bool {
+    WORKER_OF.get() == process
+}
+
+/// How many callbacks of ours are running on this thread, one inside the other.
+pub fn calls_here(process: u32) -> u32 {
+    match CALLS.get() {
+        (of, calls) if of == process => calls,
+        _ => 0,
+    }
+}
+
+pub fn begin_exit() {
+    EXITING.store(true, Ordering::SeqCst);
+}
+
+pub fn is_exiting() -> bool {
+    EXITING.load(Ordering::SeqCst)
+}
+
+/// A completion that is to be handed to a callback.
+pub struct Call {
+    pub id: u32,
+    pub callback: asock_callback,
+    pub user_data: UserData,
+    pub result: asock_result,
+}
+
+impl Call {
+    pub fn of(shared: &mut Shared, id: u32) -> Call {
+        let record = shared.operations.at(id);
+        debug_assert_eq!(record.stage, Stage::Done);
+        Call {
+            id,
+            callback: record.callback,
+            user_data: record.user_data(),
+            result: record.completion(),
+        }
+    }
+
+    /// Calls the application, with no lock held, and retires the handle afterwards. At the
+    /// process's exit it calls nothing. Takes and gives the time, in nanoseconds.
+    pub fn make(&self, seat: &Seat, started: u64) -> u64 {
+        seat.calling.fetch_add(1, Ordering::SeqCst);
+        if !is_exiting() {
+            let calls = calls_here(seat.process);
+            CALLS.set((seat.process, calls + 1));
+            log::outside(|| foreign::call(self.callback, &self.result, self.user_data));
+            CALLS.set((seat.process, calls));
+        }
+        seat.calling.fetch_sub(1, Ordering::Release);
+        let ended = clock::now_ns();
+        let mut shared = seat.lock();
+        shared.retire(self.id);
+        let longest = &mut shared.counters.longest_callback_ns;
+        *longest = (*longest).max(ended - started);
+        ended
+    }
+}
+
+/// What pollers and the workers of an on-poll runtime tell each other.
+pub struct Poll {
+    state: Mutex<PollState>,
+    changed: Condvar,
+}
+
+struct PollState {
+    /// Completions in the seats' lists.
+    ready: usize,
+    woken: bool,
+    /// A thread is inside poll or dispatch.
+    busy: bool,
+    /// That thread sleeps.
+    waiting: bool,
+    /// Workers that may still bring completions.
+    workers: usize,
+    /// The runtime is being stopped; the stopping thread takes over.
+    stopping: bool,
+    /// Made when the application asks for it, and readable while there is something to do.
+    event: Option<EventFd>,
+    signaled: bool,
+}
+
+impl Poll {
+    pub fn new(workers: usize) -> Poll {
+        Poll {
+            state: Mutex::new(PollState {
+                ready: 0,
+                woken: false,
+                busy: false,
+                waiting: false,
+                workers,
+                stopping: false,
+                event: None,
+                signaled: false,
+            }),
+            changed: Condvar::new(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, PollState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A worker has put `count` completions into its seat's list.
+    pub fn add(&self, count: usize) {
+        let mut state = self.lock();
+        state.ready += count;
+        self.tell(state);
+    }
+
+    /// A worker has drained: nothing more comes from it.
+    pub fn drained(&self) {
+        let mut state = self.lock();
+        state.workers -= 1;
+        self.tell(state);
+    }
+
+    pub fn wake(&self) {
+        let mut state = self.lock();
+        state.woken = true;
+        self.tell(state);
+    }
+
+    fn tell(&self, mut state: MutexGuard<'_, PollState>) {
+        state.show();
+        if state.waiting {
+            self.changed.notify_all();
+        }
+    }
+
+    /// The descriptor that is readable while there is something to do.
+    pub fn event_number(&self) -> SysResult<i64> {
+        let mut state = self.lock();
+        if state.event.is_none() {
+            state.event = Some(EventFd::new()?);
+            state.show();
+        }
+        Ok(state
+            .event
+            .as_ref()
+            .map_or(-1, |event| event.raw().number()))
+    }
+
+    /// Enters as the one poller, and waits until there is something to hand out. `Ok(0)` when
+    /// woken or at the limit; else how many completions there are. `leave` must follow.
+    pub fn enter(&self, timeout_ms: i32) -> Answer<usize> {
+        let mut state = self.lock();
+        if state.busy {
+            return Err(Status::InvalidState);
+        }
+        if state.stopping {
+            return Err(Status::Stopped);
+        }
+        state.busy = true;
+        let until = u64::try_from(timeout_ms)
+            .ok()
+            .map(|limit| Instant::now() + Duration::from_millis(limit));
+        let answer = loop {
+            if state.stopping {
+                break Err(Status::Stopped);
+            }
+            let woken = std::mem::take(&mut state.woken);
+            if state.ready > 0 || woken {
+                break Ok(state.ready);
+            }
+            if state.workers == 0 {
+                break Err(Status::Stopped);
+            }
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            if left == Some(Duration::ZERO) {
+                break Ok(0);
+            }
+            state.waiting = true;
+            state = self.sleep(state, left);
+            state.waiting = false;
+        };
+        if answer.is_err() {
+            self.leave_with(state, 0);
+        }
+        answer
+    }
+
+    fn sleep<'a>(
+        &self,
+        state: MutexGuard<'a, PollState>,
+        left: Option<Duration>,
+    ) -> MutexGuard<'a, PollState> {
+        match left {
+            None => {
+                let answer = self.changed.wait(state);
+                answer.unwrap_or_else(PoisonError::into_inner)
+            }
+            Some(left) => {
+                let answer = self.changed.wait_timeout(state, left);
+                answer.unwrap_or_else(PoisonError::into_inner).0
+            }
+        }
+    }
+
+    /// The poller goes, having taken `count` completions.
+    pub fn leave(&self, count: usize) {
+        self.leave_with(self.lock(), count);
+    }
+
+    fn leave_with(&self, mut state: MutexGuard<'_, PollState>, count: usize) {
+        state.ready -= count;
+        state.busy = false;
+        state.show();
+        if state.stopping {
+            self.changed.notify_all();
+        }
+    }
+
+    /// The stopping thread takes the poller's place, for good, once a present one has left.
+    pub fn take_over(&self) {
+        let mut state = self.lock();
+        state.stopping = true;
+        self.changed.notify_all();
+        while state.busy {
+            state = self.sleep(state, None);
+        }
+        state.busy = true;
+        state.show();
+    }
+}
+
+impl PollState {
+    /// Brings the descriptor up to date.
+    fn show(&mut self) {
+        let due = self.ready > 0 || self.woken || self.workers == 0 || self.stopping;
+        if let Some(event) = &self.event {
+            if due != self.signaled {
+                if due {
+                    event.signal();
+                } else {
+                    event.clear();
+                }
+                self.signaled = due;
+            }
+        }
+    }
+}
+
+/// Takes the next completion of a seat: with its callback if it has one, else only its record,
+/// whose handle is retired with that.
+pub fn take_ready(seat: &Seat) -> Option<Call> {
+    let mut shared = seat.lock();
+    let id = shared.pop_ready()?;
+    let call = Call::of(&mut shared, id);
+    if call.callback.is_none() {
+        shared.retire(id);
+    }
+    Some(call)
+}

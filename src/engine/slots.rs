@@ -1,0 +1,278 @@
+//! The shared half of the records: slots behind the seat's lock, checked by generation.
+//!
+//! Slots come in chunks that never move. When a runtime ends, the chunks that nobody needs are
+//! freed; only the generation that their slots had reached is kept, so that the next runtime on
+//! the same seat cannot issue a handle that was issued before.
+
+use super::arena::{chunk, OutOfMemory, CHUNK};
+use crate::handle::{LAST_GENERATION, SLOTS};
+
+const NONE: u32 = u32::MAX;
+/// The link of a slot that is in use.
+const USED: u32 = u32::MAX - 1;
+
+/// What a handle's slot and generation say.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Issued {
+    /// The slot is in use under this generation.
+    Now,
+    /// It was once, and no longer is.
+    Before,
+    /// No handle with this slot and generation was ever given out.
+    Never,
+}
+
+struct Slot<T> {
+    generation: u32,
+    /// The next free slot, `NONE` at the end of the list, or `USED`.
+    link: u32,
+    value: T,
+}
+
+impl<T: Default> Default for Slot<T> {
+    fn default() -> Slot<T> {
+        Slot {
+            generation: 1,
+            link: NONE,
+            value: T::default(),
+        }
+    }
+}
+
+struct Chunk<T> {
+    /// The generation that the chunk's slots begin with when it is made again.
+    base: u32,
+    slots: Option<Box<[Slot<T>]>>,
+}
+
+/// A growing table of slots.
+pub struct Slots<T> {
+    chunks: Vec<Chunk<T>>,
+    free: u32,
+    used: usize,
+}
+
+impl<T: Default> Slots<T> {
+    pub const fn new() -> Slots<T> {
+        Slots {
+            chunks: Vec::new(),
+            free: NONE,
+            used: 0,
+        }
+    }
+
+    /// The number of slots in use.
+    pub fn used(&self) -> usize {
+        self.used
+    }
+
+    /// The chunks that exist at the moment.
+    pub fn chunks(&self) -> impl Iterator<Item = u32> + '_ {
+        (0u32..)
+            .zip(&self.chunks)
+            .filter(|(_, chunk)| chunk.slots.is_some())
+            .map(|(index, _)| index)
+    }
+
+    pub fn has_free(&self) -> bool {
+        self.free != NONE
+    }
+
+    /// Adds a chunk and says which.
+    pub fn grow(&mut self) -> Result<u32, OutOfMemory> {
+        let reusable = self
+            .chunks
+            .iter()
+            .position(|chunk| chunk.slots.is_none() && chunk.base < LAST_GENERATION);
+        let index = reusable.unwrap_or(self.chunks.len());
+        if (index as u64 + 1) * u64::from(CHUNK) > u64::from(SLOTS) {
+            return Err(OutOfMemory);
+        }
+        if index == self.chunks.len() {
+            self.chunks.try_reserve(1).map_err(|_| OutOfMemory)?;
+            self.chunks.push(Chunk {
+                base: 1,
+                slots: None,
+            });
+        }
+        let mut slots = chunk::<Slot<T>>()?;
+        let first = index as u32 * CHUNK;
+        for (offset, slot) in slots.iter_mut().enumerate() {
+            slot.generation = self.chunks[index].base;
+            slot.link = first + offset as u32 + 1;
+        }
+        if let Some(last) = slots.last_mut() {
+            last.link = self.free;
+        }
+        self.free = first;
+        self.chunks[index].slots = Some(slots);
+        Ok(index as u32)
+    }
+
+    /// Takes a free slot; its value is as `release` left it, and its generation is new.
+    pub fn take(&mut self) -> Option<u32> {
+        let index = self.free;
+        if index == NONE {
+            return None;
+        }
+        let slot = self.slot(index)?;
+        let next = std::mem::replace(&mut slot.link, USED);
+        self.free = next;
+        self.used += 1;
+        Some(index)
+    }
+
+    /// Retires the slot's handle and frees the slot, unless its generations are used up.
+    pub fn release(&mut self, index: u32) {
+        let free = self.free;
+        let Some(slot) = self.slot(index) else {
+            return;
+        };
+        debug_assert_eq!(slot.link, USED);
+        slot.value = T::default();
+        if slot.generation < LAST_GENERATION {
+            slot.generation += 1;
+            slot.link = free;
+            self.free = index;
+        } else {
+            slot.generation = LAST_GENERATION + 1;
+            slot.link = NONE;
+        }
+        self.used -= 1;
+    }
+
+    /// Makes every handle of the slot stale at once, while the slot stays in use.
+    pub fn outdate(&mut self, index: u32) {
+        if let Some(slot) = self.slot(index) {
+            slot.generation += 1;
+        }
+    }
+
+    fn slot(&mut self, index: u32) -> Option<&mut Slot<T>> {
+        let chunk = self.chunks.get_mut((index / CHUNK) as usize)?;
+        Some(&mut chunk.slots.as_mut()?[(index % CHUNK) as usize])
+    }
+
+    /// The record in slot `index`, which its caller knows to be in use.
+    pub fn at(&mut self, index: u32) -> &mut T {
+        match self.slot(index) {
+            Some(slot) => &mut slot.value,
+            None => unreachable!("a slot in use has its chunk"),
+        }
+    }
+
+    pub fn generation(&mut self, index: u32) -> u32 {
+        self.slot(index).map_or(0, |slot| slot.generation)
+    }
+
+    /// The record that a handle names, if it is in use under that generation.
+    pub fn get(&mut self, index: u32, generation: u32) -> Option<&mut T> {
+        let slot = self.slot(index)?;
+        (slot.link == USED && slot.generation == generation).then_some(&mut slot.value)
+    }
+
+    pub fn issued(&mut self, index: u32, generation: u32) -> Issued {
+        if self.get(index, generation).is_some() {
+            return Issued::Now;
+        }
+        let reached = match self.chunks.get((index / CHUNK) as usize) {
+            None => 0,
+            Some(chunk) => match &chunk.slots {
+                None => chunk.base,
+                Some(slots) => slots[(index % CHUNK) as usize].generation,
+            },
+        };
+        if generation >= 1 && generation < reached {
+            Issued::Before
+        } else {
+            Issued::Never
+        }
+    }
+
+    /// Calls `visit` with every slot in use.
+    pub fn each_used(&mut self, mut visit: impl FnMut(u32, &mut T)) {
+        for (index, chunk) in (0u32..).zip(&mut self.chunks) {
+            for (offset, slot) in (0u32..).zip(chunk.slots.iter_mut().flatten()) {
+                if slot.link == USED {
+                    visit(index * CHUNK + offset, &mut slot.value);
+                }
+            }
+        }
+    }
+
+    /// Frees the chunks that have no slot in use.
+    pub fn vacate(&mut self) {
+        self.free = NONE;
+        for (index, chunk) in (0u32..).zip(&mut self.chunks) {
+            let Some(slots) = &mut chunk.slots else {
+                continue;
+            };
+            if slots.iter().all(|slot| slot.link != USED) {
+                let reached = slots.iter().map(|slot| slot.generation).max();
+                chunk.base = reached.unwrap_or(chunk.base);
+                chunk.slots = None;
+                continue;
+            }
+            for (offset, slot) in (0u32..).zip(slots.iter_mut()) {
+                if slot.link != USED && slot.generation <= LAST_GENERATION {
+                    slot.link = self.free;
+                    self.free = index * CHUNK + offset;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn a_handle_never_comes_back() {
+        let mut slots = Slots::<u8>::new();
+        let mut seen = HashSet::new();
+        let mut held = Vec::new();
+        let mut seed = 7u64;
+        for round in 0..20_000 {
+            seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1);
+            if (seed >> 33) % 3 < 2 || held.is_empty() {
+                if !slots.has_free() {
+                    slots.grow().unwrap();
+                }
+                let index = slots.take().unwrap();
+                let generation = slots.generation(index);
+                assert!(seen.insert((index, generation)));
+                assert_eq!(slots.issued(index, generation), Issued::Now);
+                assert_eq!(slots.issued(index, generation + 1), Issued::Never);
+                held.push((index, generation));
+            } else {
+                let (index, generation) = held.swap_remove((seed >> 40) as usize % held.len());
+                slots.release(index);
+                assert_eq!(slots.issued(index, generation), Issued::Before);
+            }
+            if round % 1000 == 999 {
+                let keep = held.len() / 8;
+                for (index, _) in held.drain(keep..) {
+                    slots.release(index);
+                }
+                slots.vacate();
+                assert_eq!(slots.used(), held.len());
+            }
+        }
+    }
+
+    #[test]
+    fn a_used_up_slot_is_retired() {
+        let mut slots = Slots::<u8>::new();
+        slots.grow().unwrap();
+        let index = slots.take().unwrap();
+        slots.slot(index).unwrap().generation = LAST_GENERATION;
+        slots.release(index);
+        for _ in 0..CHUNK - 1 {
+            assert_ne!(slots.take(), Some(index));
+        }
+        assert_eq!(slots.take(), None);
+        assert_eq!(slots.issued(index, LAST_GENERATION), Issued::Before);
+    }
+}

@@ -1,0 +1,451 @@
+//! A worker's thread: the only place where engine, driver and seat meet.
+//!
+//! One turn takes the inbox, lets the driver work, looks at the clock, and delivers what has
+//! finished; callbacks come last, with nothing borrowed and nothing locked.
+
+use super::delivery::{self, Call, Poll};
+use super::operation::{Fault, Kind, Payload, Phase};
+use super::record::{Finished, Remote, Settings};
+use super::seat::{Event, Route, Seat, Shared, EVENTS};
+use super::socket::{Engine, Steps};
+use crate::address::{Address, Family};
+use crate::driver::{Driver, Outcome, Request, Requests, Token};
+use crate::log;
+use crate::status::{OsError, Status};
+use crate::sys::socket::{self as system, ReceiveFlags};
+use crate::sys::{
+    clock, option, Descriptor, SocketOption, SysResult, CONNECTION_REFUSED, OUT_OF_MEMORY,
+};
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::sync::Arc;
+
+/// Completions delivered under one look at the lock.
+const BATCH: usize = if cfg!(test) { 4 } else { 256 };
+/// Turns that work may go on without asking the system for news.
+const TURNS: u32 = 16;
+
+const NS_PER_TICK: u64 = 1_000_000;
+
+/// The tick that has begun; what is due at it is due now.
+pub fn tick_of(ns: u64) -> u64 {
+    ns / NS_PER_TICK
+}
+
+/// The first tick that begins `ms` or more after `ns`, so that nothing fires early.
+pub fn tick_after(ns: u64, ms: u64) -> u64 {
+    ns.div_ceil(NS_PER_TICK).saturating_add(ms)
+}
+
+impl Requests for Engine {
+    fn request(&self, token: Token) -> Option<Request<'_>> {
+        Engine::request(self, token)
+    }
+}
+
+pub struct Worker {
+    seat: &'static Seat,
+    engine: Engine,
+    driver: Driver,
+    poll: Option<Arc<Poll>>,
+    events: Vec<Event>,
+    calls: Vec<Call>,
+    drained: bool,
+}
+
+impl Worker {
+    pub fn new(seat: &'static Seat, driver: Driver, poll: Option<Arc<Poll>>) -> SysResult<Worker> {
+        let mut events = Vec::new();
+        let mut calls = Vec::new();
+        events
+            .try_reserve_exact(EVENTS)
+            .map_err(|_| OUT_OF_MEMORY)?;
+        calls.try_reserve_exact(BATCH).map_err(|_| OUT_OF_MEMORY)?;
+        Ok(Worker {
+            seat,
+            engine: Engine::new(tick_of(clock::now_ns())),
+            driver,
+            poll,
+            events,
+            calls,
+            drained: false,
+        })
+    }
+
+    /// The body of the worker's thread.
+    pub fn run(mut self) {
+        delivery::become_worker(self.seat.process);
+        let ran = catch_unwind(AssertUnwindSafe(|| log::inside(|| self.turns())));
+        if ran.is_err() {
+            let _ = catch_unwind(AssertUnwindSafe(|| log::inside(|| self.break_down())));
+        }
+    }
+
+    fn turns(&mut self) {
+        let mut busy = 0;
+        loop {
+            let taken = self.seat.take(&mut self.engine, &mut self.events);
+            self.apply(taken.drain);
+            if taken.stop && self.engine.pending() == 0 {
+                return self.leave();
+            }
+            busy = if taken.idle { 0 } else { busy + 1 };
+            if taken.idle {
+                self.sleep();
+                self.react();
+            } else if busy % TURNS == 0 {
+                self.listen(0);
+                self.react();
+            }
+            self.expire();
+            self.deliver();
+        }
+    }
+
+    /// The steps that the engine may ask for, with the engine itself beside them.
+    fn split(&mut self) -> (&mut Engine, Ports<'_>) {
+        let ports = Ports {
+            seat: self.seat,
+            driver: &mut self.driver,
+        };
+        (&mut self.engine, ports)
+    }
+
+    fn apply(&mut self, drain: bool) {
+        let mut events = std::mem::take(&mut self.events);
+        let (engine, mut ports) = self.split();
+        for event in events.drain(..) {
+            match event {
+                Event::Begin(id, begin) => engine.begin(id, begin, &mut ports),
+                Event::Deadline(id, deadline) => engine.set_deadline(id, deadline),
+                Event::Cancel(id) => engine.abort(id, Status::Canceled, &mut ports),
+                Event::Close(socket) => {
+                    engine.close(socket, Default::default(), None, &mut ports);
+                }
+            }
+        }
+        if drain {
+            engine.abort_everything(Status::Stopped, &mut ports);
+            self.drained = true;
+        }
+        self.events = events;
+    }
+
+    /// Sleeps until there is news or something expires.
+    fn sleep(&mut self) {
+        let timeout_ms = match self.engine.next_expiry() {
+            None => -1,
+            Some(tick) => {
+                let due = tick.saturating_mul(NS_PER_TICK);
+                let left = due.saturating_sub(clock::now_ns());
+                i32::try_from(left.div_ceil(NS_PER_TICK)).unwrap_or(i32::MAX)
+            }
+        };
+        self.listen(timeout_ms);
+        self.seat.awake();
+    }
+
+    fn listen(&mut self, timeout_ms: i32) {
+        if let Err(error) = self.driver.wait(timeout_ms) {
+            log::write(
+                log::ERROR,
+                format_args!("asock: waiting for events failed: {}", error.0),
+            );
+        }
+    }
+
+    /// Goes through what the driver has to tell.
+    fn react(&mut self) {
+        while let Some(done) = self.driver.next(&self.engine) {
+            let (engine, mut ports) = self.split();
+            engine.done(done.token, done.outcome, &mut ports);
+        }
+    }
+
+    fn expire(&mut self) {
+        if let Some(tick) = self.engine.next_expiry() {
+            let now = tick_of(clock::now_ns());
+            if tick <= now {
+                let (engine, mut ports) = self.split();
+                engine.expire(now, &mut ports);
+            }
+        }
+    }
+
+    /// Hands out what has finished.
+    fn deliver(&mut self) {
+        while self.engine.has_finished() {
+            let polled = self.publish();
+            if let (Some(poll), true) = (&self.poll, polled > 0) {
+                poll.add(polled);
+            }
+            if self.calls.is_empty() {
+                continue;
+            }
+            let mut now = clock::now_ns();
+            for call in self.calls.drain(..) {
+                now = call.make(self.seat, now);
+            }
+        }
+        if self.drained && self.engine.pending() == 0 {
+            if let Some(poll) = self.poll.take() {
+                poll.drained();
+            }
+        }
+    }
+
+    /// Makes a batch of results visible: those with callbacks go to `calls`. Gives the number of
+    /// those to be polled.
+    fn publish(&mut self) -> usize {
+        let mut polled = 0;
+        let seat = self.seat;
+        let mut shared = seat.lock();
+        while self.calls.len() < self.calls.capacity().min(BATCH) {
+            let Some(id) = self.engine.take_finished() else {
+                break;
+            };
+            self.settle(&mut shared, id);
+            let finished = self.finished(id);
+            let awaited = shared.operations.at(id).awaited;
+            match shared.complete(id, finished) {
+                Route::Rest => {}
+                Route::Poll => polled += 1,
+                Route::Call => self.calls.push(Call::of(&mut shared, id)),
+            }
+            if awaited {
+                seat.wake_waiters(id);
+            }
+        }
+        polled
+    }
+
+    fn finished(&mut self, id: u32) -> Finished {
+        let operation = &mut self.engine.operations[id];
+        debug_assert_eq!(operation.phase, Phase::Finished);
+        operation.phase = Phase::Free;
+        let fault = operation.result.unwrap_or(Fault::of(Status::Internal));
+        Finished {
+            status: fault.status,
+            os_error: fault.os_error,
+            bytes: operation.bytes,
+        }
+    }
+
+    /// What an operation's end changes on the shared half of its socket.
+    fn settle(&mut self, shared: &mut Shared, id: u32) {
+        let operation = &self.engine.operations[id];
+        let ok = operation
+            .result
+            .is_some_and(|fault| fault.status == Status::Ok);
+        match operation.kind {
+            Kind::Connect => {
+                let record = shared.sockets.at(operation.socket);
+                record.connecting -= 1;
+                record.connected |= ok;
+            }
+            Kind::Send => {
+                shared.counters.bytes_sent += operation.bytes as u64;
+                // What had left before was taken off as it left.
+                let record = shared.sockets.at(operation.socket);
+                record.queued -= (operation.buffer.len() - operation.reported) as u64;
+            }
+            Kind::Receive if !operation.flags.peek => {
+                shared.counters.bytes_received += operation.bytes as u64;
+            }
+            _ => {}
+        }
+        if operation.cuts {
+            let record = shared.sockets.at(operation.socket);
+            record.epoch = record.epoch.wrapping_add(1);
+        }
+    }
+
+    /// The last of the worker: nothing is pending and nobody may begin anything.
+    fn leave(&mut self) {
+        let (engine, mut ports) = self.split();
+        engine.close_everything(&mut ports);
+        if let Some(poll) = self.poll.take() {
+            poll.drained();
+        }
+    }
+
+    /// After a panic: whatever the engine thought, every operation still gets its completion.
+    /// The driver has let go of all buffers, since on epoll it holds none between two calls.
+    fn break_down(&mut self) {
+        self.seat.awake();
+        for call in std::mem::take(&mut self.calls) {
+            call.make(self.seat, clock::now_ns());
+        }
+        let mut polled = 0;
+        for id in self.seat.lock().break_down() {
+            let mut shared = self.seat.lock();
+            let finished = Finished {
+                status: Status::Internal,
+                os_error: OsError(0),
+                bytes: 0,
+            };
+            let route = shared.complete(id, finished);
+            let call = (route == Route::Call).then(|| Call::of(&mut shared, id));
+            drop(shared);
+            self.seat.wake_waiters(id);
+            polled += usize::from(route == Route::Poll);
+            if let Some(call) = call {
+                call.make(self.seat, clock::now_ns());
+            }
+        }
+        if let Some(poll) = self.poll.take() {
+            poll.add(polled);
+            poll.drained();
+        }
+    }
+}
+
+/// The real world for the engine's steps.
+struct Ports<'a> {
+    seat: &'static Seat,
+    driver: &'a mut Driver,
+}
+
+impl Ports<'_> {
+    /// Sets what was kept for this socket on a new descriptor, and publishes the descriptor. The
+    /// application may set more meanwhile, hence the second look under the lock.
+    fn prepare(&mut self, socket: u32, family: Family, descriptor: Descriptor) -> SysResult<()> {
+        let raw = descriptor.raw();
+        let mut applied = None;
+        loop {
+            let mut shared = self.seat.lock();
+            let record = shared.sockets.at(socket);
+            let version = record.settings.as_ref().map_or(0, |kept| kept.version);
+            if applied == Some(version) {
+                record.family = Some(family);
+                record.descriptor = Some(Arc::new(descriptor));
+                return Ok(());
+            }
+            let kept = record.settings.as_deref().cloned().unwrap_or_default();
+            drop(shared);
+            apply(raw, family, &kept)?;
+            applied = Some(version);
+        }
+    }
+}
+
+impl Ports<'_> {
+    /// Where nobody listens on a port of this machine, the system may choose that very port for
+    /// our end too, and then TCP connects the socket with itself. That is a refusal.
+    fn refuse_itself(&mut self, socket: u32, remote: &Address) -> Result<(), Fault> {
+        let itself = remote.is_loopback()
+            && self
+                .driver
+                .descriptor(socket)
+                .is_some_and(|descriptor| system::local_name(descriptor).as_ref() == Ok(remote));
+        match itself {
+            true => Err(Fault::system(CONNECTION_REFUSED)),
+            false => Ok(()),
+        }
+    }
+}
+
+fn apply(
+    descriptor: crate::sys::RawDescriptor,
+    family: Family,
+    settings: &Settings,
+) -> SysResult<()> {
+    let no_delay = settings.system[SocketOption::NoDelay as usize];
+    if no_delay.is_none() {
+        option::set(descriptor, family, SocketOption::NoDelay, 1)?;
+    }
+    for (option, value) in settings.kept() {
+        option::set(descriptor, family, option, value)?;
+    }
+    Ok(())
+}
+
+impl Steps for Ports<'_> {
+    fn open(&mut self, socket: u32, family: Family) -> Result<(), Fault> {
+        let descriptor = system::open(family, system::Kind::Stream).map_err(Fault::system)?;
+        let attached = self.driver.attach(socket, descriptor.raw());
+        let prepared = attached.and_then(|()| self.prepare(socket, family, descriptor));
+        prepared.map_err(|error| {
+            self.driver.detach(socket);
+            Fault::system(error)
+        })
+    }
+
+    fn start(&mut self, token: Token, request: Request<'_>) -> Option<Outcome> {
+        self.driver.start(token, request)
+    }
+
+    fn cancel(&mut self, token: Token) -> Option<Outcome> {
+        self.driver.cancel(token)
+    }
+
+    fn receive_urgent(&mut self, socket: u32, request: Request<'_>) -> Outcome {
+        let Request::Receive { buffer, peek, .. } = request else {
+            return Outcome::Done(0);
+        };
+        let flags = ReceiveFlags {
+            peek,
+            out_of_band: true,
+        };
+        match self.driver.descriptor(socket) {
+            None => Outcome::Canceled,
+            Some(descriptor) => match system::receive(descriptor, buffer, flags) {
+                Ok(bytes) => Outcome::Done(bytes),
+                Err(error) => Outcome::Failed(error),
+            },
+        }
+    }
+
+    fn shutdown(&mut self, socket: u32, receive: bool, send: bool) {
+        if let Some(descriptor) = self.driver.descriptor(socket) {
+            // It fails when the peer has reset the connection, and then the next operation says so.
+            let _ = system::shutdown(descriptor, receive, send);
+        }
+    }
+
+    fn connected(&mut self, socket: u32, remote: Option<Box<Payload>>) -> Result<(), Fault> {
+        if let Some(Payload::Connect(address)) = remote.as_deref() {
+            self.refuse_itself(socket, address)?;
+        }
+        self.seat.lock().sockets.at(socket).remote = Remote::of(remote);
+        Ok(())
+    }
+
+    fn sent(&mut self, socket: u32, bytes: usize) {
+        self.seat.lock().sockets.at(socket).queued -= bytes as u64;
+    }
+
+    fn discard(&mut self, socket: u32) {
+        self.driver.detach(socket);
+        let descriptor = self.seat.lock().sockets.at(socket).descriptor.take();
+        drop(descriptor); // Not under the lock: it may be a system call.
+    }
+
+    fn close(&mut self, socket: u32, reset: bool) {
+        let mut shared = self.seat.lock();
+        let record = shared.sockets.at(socket);
+        let descriptor = record.descriptor.take();
+        let linger = record.settings.as_ref();
+        let linger = linger.and_then(|kept| kept.system[SocketOption::LingerS as usize]);
+        shared.sockets.release(socket);
+        drop(shared);
+        let Some(descriptor) = descriptor else {
+            return;
+        };
+        let raw = descriptor.raw();
+        let input_waits = self.driver.may_have_input(socket) && system::unread(raw);
+        self.driver.detach(socket);
+        // A child of fork may hold a copy of the descriptor, so the peer is told by a call of its
+        // own and not by the close, which would then say nothing. Errors mean that the peer knows.
+        if reset || linger == Some(0) {
+            let _ = system::disconnect(raw);
+        } else if input_waits {
+            // The system's close resets the connection, since the peer's data was not taken.
+        } else {
+            let _ = system::shutdown(raw, true, true);
+        }
+        if linger.is_some_and(|seconds| seconds > 0) {
+            // A close that lingers would stop the worker; the system goes on sending anyway.
+            let _ = option::set(raw, Family::Ipv4, SocketOption::LingerS, -1);
+        }
+    }
+}

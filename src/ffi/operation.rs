@@ -1,0 +1,464 @@
+//! The operations: begin, wait, end, forget, cancel, deadline.
+
+use std::ffi::{c_char, c_void};
+
+use super::{
+    array_of, buffer, destination, endpoint, flags_within, guard, notify, of_operation, of_socket,
+    require, time_limit,
+};
+use crate::abi::*;
+use crate::runtime;
+use crate::status::{Answer, Status};
+
+const SEND_FLAGS: u32 = ASOCK_SEND_COPY | ASOCK_SEND_MORE | ASOCK_SEND_OUT_OF_BAND;
+const RECEIVE_FLAGS: u32 = ASOCK_RECEIVE_ALL | ASOCK_RECEIVE_PEEK | ASOCK_RECEIVE_OUT_OF_BAND;
+const CLOSE_FLAGS: u32 = ASOCK_CLOSE_DRAIN | ASOCK_CLOSE_RESET;
+
+/// Begins to connect a stream socket to a host: a literal IPv4 or IPv6 address, the name of a host (at most 253 bytes; this
+/// version: ASOCK_NOT_SUPPORTED), or "unix:PATH" (the port is then ignored). Several addresses of a name are tried as RFC
+/// 8305 says (Happy Eyeballs). `host` is copied.
+///
+/// Operations begun while the connect is pending wait for it, and complete with its status if it fails; a second connect
+/// then completes with ASOCK_ALREADY_CONNECTED if the first succeeds. After a failed connect the socket may connect again,
+/// and its options are kept.
+///
+/// `callback`, `user_data` and `op`, threads, and what every `asock_begin_...` returns: see "Operations" above. Also
+/// returns ASOCK_INVALID_ARGUMENT for a host that is NULL, empty, longer, or not UTF-8, an address that cannot be, or port 0.
+/// Completes with ASOCK_OK; ASOCK_CONNECTION_REFUSED, ASOCK_NETWORK_UNREACHABLE, ASOCK_HOST_UNREACHABLE, ASOCK_TIMED_OUT,
+/// ASOCK_HOST_NOT_FOUND, ASOCK_NAME_SERVER_FAILED, ASOCK_ADDRESS_NOT_AVAILABLE, ASOCK_ACCESS_DENIED,
+/// ASOCK_TOO_MANY_SOCKETS; ASOCK_ALREADY_CONNECTED, the connection being unharmed; what the system says to an option set
+/// before; or one of the four that end any operation.
+#[no_mangle]
+pub unsafe extern "C" fn asock_begin_connect(
+    socket: asock_socket,
+    host: *const c_char,
+    port: u16,
+    callback: asock_callback,
+    user_data: *mut c_void,
+    op: *mut asock_op,
+) -> asock_status {
+    guard(|| {
+        // SAFETY: the header says that a host is a text that ends with a zero.
+        let address = of_socket(socket, unsafe { endpoint(host, port) })?;
+        let Some(address) = address else {
+            runtime::check_socket(socket)?;
+            return Err(Status::NotSupported);
+        };
+        // SAFETY: the header says that `op` is NULL or may be written.
+        let notify = unsafe { notify(callback, user_data, op) };
+        runtime::begin_connect(socket, address, notify)
+    })
+}
+
+/// Begins to connect a stream socket to one address, which is copied. Otherwise like `asock_begin_connect`.
+///
+/// Returns ASOCK_INVALID_ARGUMENT for NULL, no address, a malformed one, or one with port 0.
+#[no_mangle]
+pub unsafe extern "C" fn asock_begin_connect_address(
+    socket: asock_socket,
+    address: *const asock_address,
+    callback: asock_callback,
+    user_data: *mut c_void,
+    op: *mut asock_op,
+) -> asock_status {
+    guard(|| {
+        // SAFETY: the header says that `address` points to an address.
+        let address = of_socket(socket, unsafe { destination(address) })?;
+        // SAFETY: the header says that `op` is NULL or may be written.
+        let notify = unsafe { notify(callback, user_data, op) };
+        runtime::begin_connect(socket, address, notify)
+    })
+}
+
+/// Begins to send `length` bytes on a connection: all of them. It completes when the system has taken every byte, so
+/// ASOCK_OK means `bytes == length`. Sends take effect in the order begun, and their successes complete in that order.
+///
+/// `data` belongs to the library until the completion is delivered: do not change or release it before (with
+/// ASOCK_SEND_COPY: only during the call). With neither `callback` nor `op`, on a runtime that delivers on its worker,
+/// nobody is told: `data` is then free when an `asock_begin_close` of the socket completes or the runtime has stopped.
+/// A length of 0 is allowed (`data` may be NULL) and completes in its turn. `flags`: ASOCK_SEND_COPY, ASOCK_SEND_MORE,
+/// ASOCK_SEND_OUT_OF_BAND.
+///
+/// `callback`, `user_data` and `op`, threads, and what every `asock_begin_...` returns: see "Operations" above. Also
+/// returns ASOCK_QUEUE_FULL past ASOCK_OPTION_SEND_QUEUE_LIMIT, and ASOCK_INVALID_ARGUMENT for an unknown flag, or NULL with
+/// a length, or a length that no object can have. Completes with ASOCK_OK; ASOCK_NOT_CONNECTED; ASOCK_SHUT_DOWN;
+/// ASOCK_CONNECTION_RESET; ASOCK_TIMED_OUT; the status of the connect that it waited for; or one of the four that end any
+/// operation. `bytes` tells how much of it was sent. A send that is cut after its first byte has broken the stream: those
+/// queued behind it complete with its status and 0 bytes; sends begun after its completion go on.
+#[no_mangle]
+pub unsafe extern "C" fn asock_begin_send(
+    socket: asock_socket,
+    data: *const c_void,
+    length: usize,
+    flags: u32,
+    callback: asock_callback,
+    user_data: *mut c_void,
+    op: *mut asock_op,
+) -> asock_status {
+    guard(|| {
+        let known = flags_within(flags, SEND_FLAGS);
+        // SAFETY: promise 6: the memory is the library's until the completion. It is only read.
+        let data = known.and_then(|()| unsafe { buffer(data.cast_mut(), length) });
+        let data = of_socket(socket, data)?;
+        // SAFETY: the header says that `op` is NULL or may be written.
+        let notify = unsafe { notify(callback, user_data, op) };
+        runtime::begin_send(socket, data, flags, notify)
+    })
+}
+
+/// Begins to receive at most `length` bytes from a connection. It completes when there is at least one byte, with as many
+/// as there are, or with 0 bytes and ASOCK_OK when the peer has closed its side, and again on each later receive.
+/// Receives take effect in the order begun, and their successes complete in that order.
+///
+/// `buffer` belongs to the library until the completion is delivered: do not read, change or release it before. A receive
+/// of length 0 (`buffer` may be NULL) completes when there is something to read, or the end, and takes nothing.
+/// `flags`: ASOCK_RECEIVE_ALL completes when the buffer is full or the stream ends; ASOCK_RECEIVE_PEEK leaves the bytes in
+/// the stream; ASOCK_RECEIVE_OUT_OF_BAND takes the urgent byte.
+///
+/// `callback`, `user_data` and `op`, threads, and what every `asock_begin_...` returns: see "Operations" above. Also
+/// returns ASOCK_INVALID_ARGUMENT for an unknown flag, ALL together with another flag, NULL with a length, a length that no
+/// object can have, and, on a runtime that delivers on its worker, neither `callback` nor `op`, since nobody could see the
+/// result. Completes with ASOCK_OK; ASOCK_NOT_CONNECTED; ASOCK_CONNECTION_RESET; ASOCK_TIMED_OUT; the status of the connect
+/// that it waited for; or one of the four that end any operation. `bytes` of a receive that was cut short are in the
+/// buffer and consumed.
+#[no_mangle]
+pub unsafe extern "C" fn asock_begin_receive(
+    socket: asock_socket,
+    buffer: *mut c_void,
+    length: usize,
+    flags: u32,
+    callback: asock_callback,
+    user_data: *mut c_void,
+    op: *mut asock_op,
+) -> asock_status {
+    guard(|| {
+        // SAFETY: promise 6: the memory is the library's until the completion.
+        let room = receive_flags(flags).and_then(|()| unsafe { super::buffer(buffer, length) });
+        let room = of_socket(socket, room)?;
+        // SAFETY: the header says that `op` is NULL or may be written.
+        let notify = unsafe { notify(callback, user_data, op) };
+        runtime::begin_receive(socket, room, flags, notify)
+    })
+}
+
+/// Closes a socket and tells when all is over: it completes after every other completion of the socket has been delivered
+/// and its callback has returned. The handle is stale when this call returns ASOCK_OK.
+///
+/// With no flag like `asock_close`: what is queued is dropped. ASOCK_CLOSE_DRAIN: what is queued is sent first, while
+/// pending receives end at once. ASOCK_CLOSE_RESET: the connection is reset (RST). A draining close that is met by a drain,
+/// a stop, `asock_cancel` or a deadline drops its queue, closes, and completes with that status.
+///
+/// `callback`, `user_data` and `op`, threads, and what every `asock_begin_...` returns: see "Operations" above; on any
+/// status but ASOCK_OK the socket stays open. Also returns ASOCK_INVALID_ARGUMENT for an unknown flag or both.
+#[no_mangle]
+pub unsafe extern "C" fn asock_begin_close(
+    socket: asock_socket,
+    flags: u32,
+    callback: asock_callback,
+    user_data: *mut c_void,
+    op: *mut asock_op,
+) -> asock_status {
+    guard(|| {
+        let arguments = flags_within(flags, CLOSE_FLAGS).and(require(flags != CLOSE_FLAGS));
+        of_socket(socket, arguments)?;
+        // SAFETY: the header says that `op` is NULL or may be written.
+        let notify = unsafe { notify(callback, user_data, op) };
+        runtime::begin_close(socket, flags, notify)
+    })
+}
+
+/// Like `asock_begin_send`, from several pieces of memory in one operation. The array is copied, the pieces belong to the
+/// library until the completion is delivered. `buffer` of the completion is that of the first piece.
+///
+/// This version: ASOCK_NOT_SUPPORTED. Also returns ASOCK_INVALID_ARGUMENT for no pieces, a piece that is NULL with a length,
+/// or lengths that together no object can have.
+#[no_mangle]
+pub unsafe extern "C" fn asock_begin_send_vectored(
+    socket: asock_socket,
+    buffers: *const asock_buffer,
+    count: usize,
+    flags: u32,
+    callback: asock_callback,
+    user_data: *mut c_void,
+    op: *mut asock_op,
+) -> asock_status {
+    guard(|| {
+        let _ = (callback, user_data, op);
+        runtime::check_socket(socket)?;
+        flags_within(flags, SEND_FLAGS)?;
+        // SAFETY: the header says that `buffers` points to `count` pieces.
+        unsafe { pieces(buffers, count) }?;
+        Err(Status::NotSupported)
+    })
+}
+
+/// Like `asock_begin_receive`, into several pieces of memory, filled in their order. The array is copied, the pieces
+/// belong to the library until the completion is delivered. `buffer` of the completion is that of the first piece.
+///
+/// This version: ASOCK_NOT_SUPPORTED. Also returns ASOCK_INVALID_ARGUMENT for no pieces, a piece that is NULL with a length,
+/// or lengths that together no object can have.
+#[no_mangle]
+pub unsafe extern "C" fn asock_begin_receive_vectored(
+    socket: asock_socket,
+    buffers: *const asock_buffer,
+    count: usize,
+    flags: u32,
+    callback: asock_callback,
+    user_data: *mut c_void,
+    op: *mut asock_op,
+) -> asock_status {
+    guard(|| {
+        let _ = (callback, user_data, op);
+        runtime::check_socket(socket)?;
+        receive_flags(flags)?;
+        // SAFETY: the header says that `buffers` points to `count` pieces.
+        unsafe { pieces(buffers, count) }?;
+        Err(Status::NotSupported)
+    })
+}
+
+/// Begins to send `length` bytes of a file, from `offset` on, without bringing them into the application's memory.
+/// `os_file` is a descriptor (Windows: a HANDLE) that stays the caller's and must stay open until the completion is
+/// delivered; its own position is not moved. Otherwise like `asock_begin_send`.
+///
+/// This version: ASOCK_NOT_SUPPORTED. Also returns ASOCK_INVALID_ARGUMENT for a number that is no descriptor, or an end that
+/// no file can have.
+#[no_mangle]
+pub unsafe extern "C" fn asock_begin_send_file(
+    socket: asock_socket,
+    os_file: i64,
+    offset: u64,
+    length: u64,
+    callback: asock_callback,
+    user_data: *mut c_void,
+    op: *mut asock_op,
+) -> asock_status {
+    guard(|| {
+        let _ = (callback, user_data, op);
+        runtime::check_socket(socket)?;
+        super::socket::descriptor_number(os_file)?;
+        require(
+            offset
+                .checked_add(length)
+                .is_some_and(|end| end <= i64::MAX as u64),
+        )?;
+        Err(Status::NotSupported)
+    })
+}
+
+/// Begins to accept a connection on a listening socket. `value` of the completion is the new `asock_socket`, which belongs
+/// to whoever receives the completion, and is in the listener's runtime.
+///
+/// This version: ASOCK_NOT_SUPPORTED. Also returns ASOCK_INVALID_ARGUMENT, on a runtime that delivers on its worker, for
+/// neither `callback` nor `op`, since nobody could see the result. Completes with ASOCK_OK; ASOCK_INVALID_STATE on a socket
+/// that does not listen; ASOCK_TIMED_OUT; ASOCK_TOO_MANY_SOCKETS; or one of the four that end any operation.
+#[no_mangle]
+pub unsafe extern "C" fn asock_begin_accept(
+    listener: asock_socket,
+    callback: asock_callback,
+    user_data: *mut c_void,
+    op: *mut asock_op,
+) -> asock_status {
+    guard(|| {
+        let _ = (callback, user_data, op);
+        runtime::check_socket(listener)?;
+        Err(Status::NotSupported)
+    })
+}
+
+/// Begins to send one datagram of `length` bytes, which may be 0, to an address, which is copied. `data` and `flags` are as
+/// in `asock_begin_send`.
+///
+/// This version: ASOCK_NOT_SUPPORTED. Also returns ASOCK_INVALID_ARGUMENT for an address that is NULL, none, malformed or
+/// has port 0. Completes with ASOCK_OK; ASOCK_MESSAGE_TOO_LONG; what the system says; or one of the four that end any
+/// operation.
+#[no_mangle]
+pub unsafe extern "C" fn asock_begin_send_to(
+    socket: asock_socket,
+    data: *const c_void,
+    length: usize,
+    flags: u32,
+    to: *const asock_address,
+    callback: asock_callback,
+    user_data: *mut c_void,
+    op: *mut asock_op,
+) -> asock_status {
+    guard(|| {
+        let _ = (callback, user_data, op);
+        runtime::check_socket(socket)?;
+        flags_within(flags, SEND_FLAGS)?;
+        array_of(data.cast::<u8>(), length)?;
+        // SAFETY: the header says that `to` points to an address.
+        unsafe { destination(to) }?;
+        Err(Status::NotSupported)
+    })
+}
+
+/// Begins to receive one datagram, of which at most `length` bytes are kept (ASOCK_RESULT_TRUNCATED tells when there were
+/// more), and writes its sender to `*from`. `buffer` and `from` belong to the library until the completion is delivered.
+///
+/// This version: ASOCK_NOT_SUPPORTED. Also returns ASOCK_INVALID_ARGUMENT for NULL as `from`, and for ASOCK_RECEIVE_ALL,
+/// which has no meaning for datagrams. Completes with ASOCK_OK, what the system says, or one of the four that end any
+/// operation; a datagram of 0 bytes is no end.
+#[no_mangle]
+pub unsafe extern "C" fn asock_begin_receive_from(
+    socket: asock_socket,
+    buffer: *mut c_void,
+    length: usize,
+    flags: u32,
+    from: *mut asock_address,
+    callback: asock_callback,
+    user_data: *mut c_void,
+    op: *mut asock_op,
+) -> asock_status {
+    guard(|| {
+        let _ = (callback, user_data, op);
+        runtime::check_socket(socket)?;
+        flags_within(flags, RECEIVE_FLAGS & !ASOCK_RECEIVE_ALL)?;
+        array_of(buffer.cast::<u8>().cast_const(), length)?;
+        require(!from.is_null())?;
+        Err(Status::NotSupported)
+    })
+}
+
+/// Begins to look up the addresses of a host, with `port` in each; a literal address and "unix:PATH" need no look-up.
+/// They are written to `addresses`, best first, at most `capacity` of them (0 with NULL: only counted), and `value` of the
+/// completion is how many there are (ASOCK_RESULT_TRUNCATED tells when that is more). `addresses` belongs to the library
+/// until the completion is delivered; `host` is copied.
+///
+/// This version: ASOCK_NOT_SUPPORTED. Also returns ASOCK_INVALID_ARGUMENT for a bad host or port, as in
+/// `asock_begin_connect`, or NULL with a capacity. Completes with ASOCK_OK; ASOCK_HOST_NOT_FOUND; ASOCK_NAME_SERVER_FAILED;
+/// or one of the four that end any operation.
+#[no_mangle]
+pub unsafe extern "C" fn asock_begin_resolve(
+    runtime: asock_runtime,
+    host: *const c_char,
+    port: u16,
+    addresses: *mut asock_address,
+    capacity: usize,
+    callback: asock_callback,
+    user_data: *mut c_void,
+    op: *mut asock_op,
+) -> asock_status {
+    guard(|| {
+        let _ = (callback, user_data, op);
+        runtime::check_runtime(runtime)?;
+        // SAFETY: the header says that a host is a text that ends with a zero.
+        unsafe { endpoint(host, port) }?;
+        array_of(addresses.cast_const(), capacity)?;
+        Err(Status::NotSupported)
+    })
+}
+
+/// Begins to wait for `delay_ms` milliseconds; 0 completes soon. It completes with ASOCK_OK when they have passed, never
+/// earlier; or with one of the four that end any operation. Runtime 0 is started if it does not run.
+///
+/// `callback`, `user_data` and `op`, threads, and what every `asock_begin_...` returns: see "Operations" above. A callback
+/// runs on the worker that began the timer, else on the first. For runtime 0 it also returns what `asock_runtime_start`
+/// does.
+#[no_mangle]
+pub unsafe extern "C" fn asock_begin_timer(
+    runtime: asock_runtime,
+    delay_ms: u64,
+    callback: asock_callback,
+    user_data: *mut c_void,
+    op: *mut asock_op,
+) -> asock_status {
+    guard(|| {
+        // SAFETY: the header says that `op` is NULL or may be written.
+        let notify = unsafe { notify(callback, user_data, op) };
+        runtime::begin_timer(runtime, delay_ms, notify)
+    })
+}
+
+/// Waits until an operation is no longer pending, at most `timeout_ms` milliseconds (0: only asks; -1: without limit). Its
+/// result is fixed then and its buffer is released; its callback may not have run yet. The handle stays what it was.
+///
+/// Returns ASOCK_OK, also for any handle that was ever issued and is retired; ASOCK_TIMED_OUT past the limit;
+/// ASOCK_WOULD_DEADLOCK where it would have to wait on a worker of any runtime; ASOCK_BAD_HANDLE; ASOCK_FORKED;
+/// ASOCK_INVALID_ARGUMENT for a `timeout_ms` below -1. Any thread, several at a time.
+#[no_mangle]
+pub extern "C" fn asock_wait(op: asock_op, timeout_ms: i32) -> asock_status {
+    guard(|| {
+        of_operation(op, time_limit(timeout_ms))?;
+        runtime::wait(op, timeout_ms)
+    })
+}
+
+/// Waits, without limit, until an operation that was begun without a callback on a runtime that delivers on its worker has
+/// completed, hands over its result, and retires the handle. `*result` is written on ASOCK_OK only and is the caller's.
+/// ASOCK_OK says that there is a result: whether the operation succeeded is in `result->status`.
+///
+/// The result outlives a stop of its runtime until it is collected or `asock_forget` lets it go. Of several threads that
+/// end one operation, one gets the result, the others ASOCK_BAD_HANDLE.
+///
+/// Returns ASOCK_OK; ASOCK_INVALID_STATE for an operation that has a callback or belongs to a runtime that delivers on poll;
+/// ASOCK_WOULD_DEADLOCK where it would have to wait on a worker of any runtime; ASOCK_BAD_HANDLE; ASOCK_FORKED;
+/// ASOCK_INVALID_ARGUMENT for NULL, the result being still there. Any thread.
+#[no_mangle]
+pub unsafe extern "C" fn asock_end(op: asock_op, result: *mut asock_result) -> asock_status {
+    guard(|| {
+        of_operation(op, require(!result.is_null()))?;
+        let ended = runtime::end(op)?;
+        // SAFETY: not NULL, and the header says that it may be written.
+        unsafe { result.write(ended) };
+        Ok(())
+    })
+}
+
+/// Says that nobody will end an operation: its record goes when it completes, at once if it has. `asock_end` and a second
+/// forget then give ASOCK_BAD_HANDLE; cancel, set_deadline and wait reach it until it completes. Its buffer still belongs
+/// to the library until then: wait for it, or close the socket with `asock_begin_close`.
+///
+/// Any thread, also inside a callback; never waits. Returns ASOCK_OK; ASOCK_INVALID_STATE where `asock_end` would not work;
+/// ASOCK_BAD_HANDLE; ASOCK_FORKED.
+#[no_mangle]
+pub extern "C" fn asock_forget(op: asock_op) -> asock_status {
+    guard(|| runtime::forget(op))
+}
+
+/// Asks for an operation to end now: it completes with ASOCK_CANCELED, out of turn, and `bytes` tells how much of it was
+/// done. One that had ended before keeps its own result. The completion still comes, exactly once, and the buffer belongs
+/// to the library until then.
+///
+/// Any thread, also inside a callback; never waits. Returns ASOCK_OK, also when the operation has ended but is not yet
+/// retired; ASOCK_BAD_HANDLE; ASOCK_FORKED.
+#[no_mangle]
+pub extern "C" fn asock_cancel(op: asock_op) -> asock_status {
+    guard(|| runtime::cancel(op))
+}
+
+/// Limits an operation to `timeout_ms` milliseconds from now, in place of the socket's time-out option or an earlier
+/// deadline; a negative number takes the limit away. When they have passed, it completes with ASOCK_TIMED_OUT, out of turn,
+/// and `bytes` tells how much of it was done.
+///
+/// Any thread, also inside a callback; never waits. Returns ASOCK_OK, also when the operation has ended but is not yet
+/// retired; ASOCK_BAD_HANDLE; ASOCK_FORKED.
+#[no_mangle]
+pub extern "C" fn asock_set_deadline(op: asock_op, timeout_ms: i64) -> asock_status {
+    guard(|| runtime::set_deadline(op, timeout_ms))
+}
+
+/// To fill the buffer and to leave what is in it cannot both be meant; nor has the urgent byte a buffer to fill.
+fn receive_flags(flags: u32) -> Answer<()> {
+    let all = flags & ASOCK_RECEIVE_ALL != 0;
+    flags_within(flags, RECEIVE_FLAGS).and(require(!all || flags == ASOCK_RECEIVE_ALL))
+}
+
+/// The pieces of a vectored operation: at least one, each with memory, and together no more than an object can have.
+///
+/// Safety: `buffers` is NULL or points to `count` pieces.
+unsafe fn pieces(buffers: *const asock_buffer, count: usize) -> Answer<()> {
+    require(count > 0)?;
+    array_of(buffers, count)?;
+    let mut total = 0_usize;
+    for at in 0..count {
+        // SAFETY: within the array that the caller of this function promises.
+        let piece = unsafe { buffers.add(at).read() };
+        array_of(piece.data.cast::<u8>().cast_const(), piece.length)?;
+        total = total
+            .checked_add(piece.length)
+            .ok_or(Status::InvalidArgument)?;
+    }
+    require(total <= isize::MAX as usize)
+}

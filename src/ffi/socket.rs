@@ -1,0 +1,235 @@
+//! The calls on a socket that answer at once: opening, closing, options and addresses.
+
+use std::ffi::c_char;
+
+use super::{guard, host_text, literal, of_runtime, of_socket, require};
+use crate::abi::*;
+use crate::address::Address;
+use crate::runtime::{self, Setting};
+use crate::status::{Answer, Status};
+use crate::sys::Kind;
+
+/// Makes a socket in a runtime: ASOCK_STREAM or ASOCK_DATAGRAM (this version: ASOCK_NOT_SUPPORTED). It has no descriptor
+/// of the system yet, since the address that it will connect to decides of which family that is.
+///
+/// `*socket` is written on ASOCK_OK; the caller owns the socket and closes it with `asock_close` or `asock_begin_close`.
+/// Runtime 0 is the default runtime, which is started if it does not run.
+///
+/// Any thread, also inside a callback; never waits for the network. Returns ASOCK_OK; ASOCK_BAD_HANDLE; ASOCK_FORKED;
+/// ASOCK_INVALID_ARGUMENT for NULL or an unknown type; ASOCK_STOPPED; ASOCK_TOO_MANY_SOCKETS past `max_sockets`;
+/// ASOCK_OUT_OF_MEMORY; for runtime 0 also what `asock_runtime_start` returns.
+#[no_mangle]
+pub unsafe extern "C" fn asock_open(
+    runtime: asock_runtime,
+    r#type: u32,
+    socket: *mut asock_socket,
+) -> asock_status {
+    guard(|| {
+        let arguments = require(!socket.is_null()).and(match r#type {
+            ASOCK_STREAM => Ok(Kind::Stream),
+            ASOCK_DATAGRAM => Ok(Kind::Datagram),
+            _ => Err(Status::InvalidArgument),
+        });
+        let kind = of_runtime(runtime, arguments)?;
+        let opened = runtime::open(runtime, kind)?;
+        // SAFETY: not NULL, and the header says that it may be written.
+        unsafe { socket.write(opened) };
+        Ok(())
+    })
+}
+
+/// Makes a socket of a descriptor that the application has (on Windows a SOCKET), and takes ownership of it on ASOCK_OK;
+/// on any other status it stays the caller's. The descriptor becomes non-blocking and close-on-exec. Nobody else may use
+/// it from then on.
+///
+/// Any thread. This version: ASOCK_NOT_SUPPORTED. Other returns: ASOCK_BAD_HANDLE; ASOCK_FORKED; ASOCK_INVALID_ARGUMENT
+/// for NULL or a number that is no descriptor.
+#[no_mangle]
+pub unsafe extern "C" fn asock_adopt(
+    runtime: asock_runtime,
+    os_socket: i64,
+    socket: *mut asock_socket,
+) -> asock_status {
+    guard(|| {
+        of_runtime(
+            runtime,
+            require(!socket.is_null()).and(descriptor_number(os_socket)),
+        )?;
+        runtime::check_runtime(runtime)?;
+        Err(Status::NotSupported)
+    })
+}
+
+/// Gives the descriptor of a socket back to the application, which owns it from then on; the handle is stale on ASOCK_OK.
+/// It is non-blocking. While operations are pending: ASOCK_INVALID_STATE, and nothing has changed.
+///
+/// Any thread. This version: ASOCK_NOT_SUPPORTED. Other returns: ASOCK_BAD_HANDLE; ASOCK_FORKED; ASOCK_INVALID_ARGUMENT
+/// for NULL.
+#[no_mangle]
+pub unsafe extern "C" fn asock_release(socket: asock_socket, os_socket: *mut i64) -> asock_status {
+    guard(|| {
+        runtime::check_socket(socket)?;
+        require(!os_socket.is_null())?;
+        Err(Status::NotSupported)
+    })
+}
+
+/// Gives a socket its local address: `host` is a literal address, "unix:PATH" (the port is then ignored), or NULL for any
+/// address, of both families. Port 0 lets the system choose one. `host` is copied.
+///
+/// Any thread; makes one short system call on the calling thread. This version: ASOCK_NOT_SUPPORTED. Other returns:
+/// ASOCK_BAD_HANDLE; ASOCK_FORKED; ASOCK_INVALID_ARGUMENT for a host that is empty, longer than 253 bytes, not UTF-8 or no
+/// literal address; ASOCK_INVALID_STATE for a socket that has a local address; ASOCK_ADDRESS_IN_USE;
+/// ASOCK_ADDRESS_NOT_AVAILABLE; ASOCK_ACCESS_DENIED.
+#[no_mangle]
+pub unsafe extern "C" fn asock_bind(
+    socket: asock_socket,
+    host: *const c_char,
+    port: u16,
+) -> asock_status {
+    guard(|| {
+        runtime::check_socket(socket)?;
+        if !host.is_null() {
+            // SAFETY: the header says that a host is a text that ends with a zero.
+            let address = literal(unsafe { host_text(host) }?, port)?;
+            require(address.is_some())?;
+        }
+        Err(Status::NotSupported)
+    })
+}
+
+/// Lets a bound stream socket accept connections. `backlog` is how many may wait to be accepted; a negative number means
+/// as many as the system allows.
+///
+/// Any thread; makes one short system call on the calling thread. This version: ASOCK_NOT_SUPPORTED. Other returns:
+/// ASOCK_BAD_HANDLE; ASOCK_FORKED; ASOCK_INVALID_STATE for a socket that is not bound; ASOCK_ADDRESS_IN_USE.
+#[no_mangle]
+pub extern "C" fn asock_listen(socket: asock_socket, backlog: i32) -> asock_status {
+    guard(|| {
+        let _ = backlog; // Any number means something.
+        runtime::check_socket(socket)?;
+        Err(Status::NotSupported)
+    })
+}
+
+/// Ends a direction of a connection, or both: ASOCK_SHUTDOWN_RECEIVE, ASOCK_SHUTDOWN_SEND, ASOCK_SHUTDOWN_BOTH.
+///
+/// SEND takes effect after the sends begun before it: they go out first, then the peer sees the end of the stream; sends
+/// begun later complete with ASOCK_SHUT_DOWN. RECEIVE completes the pending receives with 0 bytes; sends go on. While a
+/// connect is pending, all of it takes effect after the connect. Shutting down again is ASOCK_OK.
+///
+/// Any thread, also inside a callback; never waits. Returns ASOCK_OK; ASOCK_BAD_HANDLE; ASOCK_FORKED;
+/// ASOCK_INVALID_ARGUMENT for an unknown `how`; ASOCK_NOT_CONNECTED for a socket that is neither connected nor connecting;
+/// ASOCK_OUT_OF_MEMORY.
+#[no_mangle]
+pub extern "C" fn asock_shutdown(socket: asock_socket, how: u32) -> asock_status {
+    guard(|| {
+        let how = match how {
+            ASOCK_SHUTDOWN_RECEIVE => Ok((true, false)),
+            ASOCK_SHUTDOWN_SEND => Ok((false, true)),
+            ASOCK_SHUTDOWN_BOTH => Ok((true, true)),
+            _ => Err(Status::InvalidArgument),
+        };
+        let (receive, send) = of_socket(socket, how)?;
+        runtime::shutdown(socket, receive, send)
+    })
+}
+
+/// Closes a socket. The handle is stale when this returns. Pending operations complete with ASOCK_CLOSED, soon, through
+/// the usual delivery; an operation that had ended before keeps its own result. Queued sends are dropped, then the peer
+/// sees the end of the stream, or a reset if ASOCK_OPTION_LINGER_S is 0. Their buffers are the caller's again with their
+/// completions, not before. To know when all is over, or to send what is queued first, use `asock_begin_close`.
+///
+/// Any thread, also inside a callback; never waits, neither for the network nor for a callback, and is never refused by a
+/// drain. Returns ASOCK_OK; ASOCK_BAD_HANDLE, also for a socket that is closed already; ASOCK_FORKED.
+#[no_mangle]
+pub extern "C" fn asock_close(socket: asock_socket) -> asock_status {
+    guard(|| runtime::close(socket))
+}
+
+/// Sets an option (one of ASOCK_OPTION_...). Options set before there is a descriptor are kept, hold for the connection
+/// whichever address it ends on, and also for a later connect after a failed one; one that the system then refuses fails
+/// that connect. The library's time-outs bind the operations begun after this call.
+///
+/// Any thread, also inside a callback; makes at most one short system call on the calling thread. Returns ASOCK_OK;
+/// ASOCK_BAD_HANDLE; ASOCK_FORKED; ASOCK_INVALID_ARGUMENT for an unknown option, one that can only be read, or a value out
+/// of range; what the system answers, such as ASOCK_ACCESS_DENIED or ASOCK_NOT_SUPPORTED.
+#[no_mangle]
+pub extern "C" fn asock_set_option(socket: asock_socket, option: u32, value: i64) -> asock_status {
+    guard(|| {
+        let setting = of_socket(socket, setting(option))?;
+        runtime::set_option(socket, setting, value)
+    })
+}
+
+/// Reads an option (one of ASOCK_OPTION_...). Before there is a descriptor it gives what was set, or the default; after
+/// that the system's own answer, which may differ from what was set (Linux doubles the sizes of buffers).
+///
+/// `*value` is written on ASOCK_OK only. Any thread, also inside a callback; makes at most one short system call on the
+/// calling thread. Returns ASOCK_OK; ASOCK_BAD_HANDLE; ASOCK_FORKED; ASOCK_INVALID_ARGUMENT for NULL or an unknown option;
+/// what the system answers.
+#[no_mangle]
+pub unsafe extern "C" fn asock_get_option(
+    socket: asock_socket,
+    option: u32,
+    value: *mut i64,
+) -> asock_status {
+    guard(|| {
+        let arguments = require(!value.is_null()).and(setting(option));
+        let setting = of_socket(socket, arguments)?;
+        let answer = runtime::get_option(socket, setting)?;
+        // SAFETY: not NULL, and the header says that it may be written.
+        unsafe { value.write(answer) };
+        Ok(())
+    })
+}
+
+/// The local address of a socket; before a bind or a connect: `length` 0. `*address` is written on ASOCK_OK only and is
+/// a plain value.
+///
+/// Any thread, also inside a callback; makes at most one short system call on the calling thread. Returns ASOCK_OK;
+/// ASOCK_BAD_HANDLE; ASOCK_FORKED; ASOCK_INVALID_ARGUMENT for NULL; what the system answers.
+#[no_mangle]
+pub unsafe extern "C" fn asock_local_address(
+    socket: asock_socket,
+    address: *mut asock_address,
+) -> asock_status {
+    // SAFETY: passed on from the header.
+    guard(|| unsafe { tell(socket, address, runtime::local_address) })
+}
+
+/// The address that a socket is connected to; before a connect: `length` 0. It is remembered after a reset. `*address`
+/// is written on ASOCK_OK only and is a plain value.
+///
+/// Any thread, also inside a callback; makes at most one short system call on the calling thread. Returns ASOCK_OK;
+/// ASOCK_BAD_HANDLE; ASOCK_FORKED; ASOCK_INVALID_ARGUMENT for NULL; what the system answers.
+#[no_mangle]
+pub unsafe extern "C" fn asock_remote_address(
+    socket: asock_socket,
+    address: *mut asock_address,
+) -> asock_status {
+    // SAFETY: passed on from the header.
+    guard(|| unsafe { tell(socket, address, runtime::remote_address) })
+}
+
+/// Safety: `place` is NULL or may be written.
+unsafe fn tell(
+    socket: u64,
+    place: *mut asock_address,
+    ask: impl FnOnce(u64) -> Answer<Address>,
+) -> Answer<()> {
+    of_socket(socket, require(!place.is_null()))?;
+    let address = ask(socket)?.to_abi();
+    // SAFETY: not NULL, and the caller of this function says that it may be written.
+    unsafe { place.write(address) };
+    Ok(())
+}
+
+fn setting(option: u32) -> Answer<Setting> {
+    Setting::of(option).ok_or(Status::InvalidArgument)
+}
+
+/// A descriptor is no negative number and, where it is an `int`, no larger one.
+pub(super) fn descriptor_number(os_socket: i64) -> Answer<()> {
+    require(os_socket >= 0 && (cfg!(windows) || os_socket <= i64::from(i32::MAX)))
+}

@@ -1,0 +1,180 @@
+//! The caller's pointers. They come in through `ffi`, are carried about as plain values, and are
+//! followed only here and in `sys`.
+#![allow(unsafe_code)] // The one place above `sys` where a pointer of the application is followed.
+
+use crate::abi::{asock_callback, asock_log_callback, asock_result};
+use std::ffi::c_void;
+
+/// Memory of the application that belongs to the library until a completion hands it back
+/// (promise 6). The library never looks at it but through a system call.
+#[derive(Clone, Copy)]
+pub struct Buffer {
+    pointer: *mut u8,
+    length: usize,
+}
+
+// SAFETY: promise 6: from `begin_*` until the completion the memory is the library's, on whichever
+// thread; the application keeps it alive and leaves it alone.
+unsafe impl Send for Buffer {}
+// SAFETY: as above; nothing is read or written through a shared `Buffer`.
+unsafe impl Sync for Buffer {}
+
+impl Buffer {
+    pub const EMPTY: Buffer = Buffer {
+        pointer: std::ptr::null_mut(),
+        length: 0,
+    };
+
+    /// # Safety
+    /// `pointer` is valid for `length` bytes, for as long as the contract's promise 6 says.
+    pub const unsafe fn new(pointer: *mut u8, length: usize) -> Buffer {
+        Buffer { pointer, length }
+    }
+
+    /// Memory of the library's own: the caller keeps it, unmoved, until the operation is over.
+    pub fn of_box(bytes: &mut Box<[u8]>) -> Buffer {
+        Buffer {
+            pointer: bytes.as_mut_ptr(),
+            length: bytes.len(),
+        }
+    }
+
+    /// A copy of the bytes, for `ASOCK_SEND_COPY`; `None` when there is no room for it.
+    pub fn copy(&self) -> Option<Box<[u8]>> {
+        let mut copy = Vec::new();
+        copy.try_reserve_exact(self.length).ok()?;
+        if self.length > 0 {
+            // SAFETY: `new` was promised a valid buffer, and this runs inside the `begin_*` call.
+            copy.extend_from_slice(unsafe {
+                std::slice::from_raw_parts(self.pointer, self.length)
+            });
+        }
+        Some(copy.into_boxed_slice())
+    }
+
+    pub fn pointer(&self) -> *mut u8 {
+        self.pointer
+    }
+
+    pub fn len(&self) -> usize {
+        self.length
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    /// What is left after the first `from` bytes.
+    pub fn part(&self, from: usize) -> Buffer {
+        let from = from.min(self.length);
+        Buffer {
+            pointer: self.pointer.wrapping_add(from),
+            length: self.length - from,
+        }
+    }
+}
+
+impl Default for Buffer {
+    fn default() -> Buffer {
+        Buffer::EMPTY
+    }
+}
+
+/// The application's own word, handed back bit for bit and never followed.
+#[derive(Clone, Copy)]
+pub struct UserData(*mut c_void);
+
+// SAFETY: the value is only carried; what it points to is the application's affair.
+unsafe impl Send for UserData {}
+// SAFETY: as above.
+unsafe impl Sync for UserData {}
+
+impl UserData {
+    pub const NONE: UserData = UserData(std::ptr::null_mut());
+
+    pub const fn new(pointer: *mut c_void) -> UserData {
+        UserData(pointer)
+    }
+
+    pub fn pointer(self) -> *mut c_void {
+        self.0
+    }
+}
+
+/// Where `begin_*` writes the operation's handle, if the application wants it.
+pub struct HandleOut(*mut u64);
+
+impl HandleOut {
+    pub const NONE: HandleOut = HandleOut(std::ptr::null_mut());
+
+    /// # Safety
+    /// `place` is NULL or valid for a write until the `begin_*` call that it was given to returns.
+    pub const unsafe fn new(place: *mut u64) -> HandleOut {
+        HandleOut(place)
+    }
+
+    pub fn wanted(&self) -> bool {
+        !self.0.is_null()
+    }
+
+    pub fn write(&self, handle: u64) {
+        if self.wanted() {
+            // SAFETY: `new` was promised a place that is valid during the `begin_*` call, and this
+            // is only reached inside it.
+            unsafe { self.0.write(handle) };
+        }
+    }
+}
+
+// SAFETY: its pointers are the application's own, carried back to it and never followed.
+unsafe impl Send for asock_result {}
+
+/// How the application wants to hear of an operation's end.
+pub struct Notify {
+    pub callback: asock_callback,
+    pub user_data: UserData,
+    pub op: HandleOut,
+}
+
+impl Notify {
+    /// Nobody is told: the library's own operations.
+    pub const NONE: Notify = Notify {
+        callback: None,
+        user_data: UserData::NONE,
+        op: HandleOut::NONE,
+    };
+}
+
+/// Calls the application's function. The result is valid during the call only.
+pub fn call(callback: asock_callback, result: &asock_result, user_data: UserData) {
+    if let Some(callback) = callback {
+        // SAFETY: the application promised, by giving it to `begin_*`, that the function may be
+        // called from this thread with its own user data; it must not unwind (see the header).
+        unsafe { callback(result, user_data.pointer()) };
+    }
+}
+
+/// Hands a message, which ends with a zero, to the application's log function.
+pub fn log(callback: asock_log_callback, level: u32, message: &[u8], user_data: UserData) {
+    debug_assert_eq!(message.last(), Some(&0));
+    if let Some(callback) = callback {
+        // SAFETY: as for `call`; the message is valid during the call.
+        unsafe { callback(level, message.as_ptr().cast(), user_data.pointer()) };
+    }
+}
+
+/// A value on the heap, or `None` when there is no room for it.
+pub fn try_box<T>(value: T) -> Option<Box<T>> {
+    let layout = std::alloc::Layout::new::<T>();
+    assert_ne!(layout.size(), 0);
+    // SAFETY: the layout is not empty.
+    let place = unsafe { std::alloc::alloc(layout) }.cast::<T>();
+    if place.is_null() {
+        return None;
+    }
+    // SAFETY: the place was just allocated for a `T`, in the way that `Box` frees it.
+    unsafe {
+        place.write(value);
+        Some(Box::from_raw(place))
+    }
+}

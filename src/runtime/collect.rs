@@ -1,0 +1,131 @@
+//! What may be done with an operation's handle: wait, end, forget, cancel, set a deadline.
+
+use super::{seat_of, PROCESS};
+use crate::abi::asock_result;
+use crate::engine::delivery;
+use crate::engine::record::{OperationRecord, Stage};
+use crate::engine::seat::{Seat, Shared};
+use crate::engine::slots::Issued;
+use crate::engine::worker::tick_after;
+use crate::handle::{Handle, HandleKind};
+use crate::status::{Answer, Status};
+use crate::sys::clock;
+use std::sync::MutexGuard;
+use std::time::{Duration, Instant};
+
+/// The record of an operation that can still be reached.
+fn record_of(shared: &mut Shared, handle: Handle) -> Option<&mut OperationRecord> {
+    let record = shared.operations.get(handle.slot, handle.generation)?;
+    (record.stage != Stage::Retired).then_some(record)
+}
+
+/// Sleeps until the operation is no longer pending; `Ok(None)` when its handle is retired.
+fn wait_until_done<'a>(
+    seat: &'a Seat,
+    mut shared: MutexGuard<'a, Shared>,
+    handle: Handle,
+    timeout: Option<Duration>,
+) -> Answer<Option<MutexGuard<'a, Shared>>> {
+    let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    loop {
+        let Some(record) = record_of(&mut shared, handle) else {
+            return Ok(None);
+        };
+        if record.stage == Stage::Done {
+            return Ok(Some(shared));
+        }
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        if left == Some(Duration::ZERO) {
+            return Err(Status::TimedOut);
+        }
+        if PROCESS
+            .get()
+            .is_some_and(|process| delivery::is_worker(process.number()))
+        {
+            return Err(Status::WouldDeadlock);
+        }
+        record.awaited = true;
+        shared = seat.wait(shared, handle.slot, left);
+    }
+}
+
+pub fn wait(operation: u64, timeout_ms: i32) -> Answer<()> {
+    let (seat, handle) = seat_of(operation, HandleKind::Operation)?;
+    let mut shared = seat.lock();
+    if shared.operations.issued(handle.slot, handle.generation) == Issued::Never {
+        return Err(Status::BadHandle);
+    }
+    let timeout = u64::try_from(timeout_ms).ok().map(Duration::from_millis);
+    wait_until_done(seat, shared, handle, timeout).map(|_| ())
+}
+
+pub fn end(operation: u64) -> Answer<asock_result> {
+    let (seat, handle) = seat_of(operation, HandleKind::Operation)?;
+    let mut shared = seat.lock();
+    may_be_ended(&mut shared, handle)?;
+    let shared = wait_until_done(seat, shared, handle, None)?;
+    let mut shared = shared.ok_or(Status::BadHandle)?; // Another thread has ended it.
+    may_be_ended(&mut shared, handle)?;
+    let record = record_of(&mut shared, handle).ok_or(Status::BadHandle)?;
+    let result = record.completion();
+    shared.retire(handle.slot);
+    Ok(result)
+}
+
+/// `asock_end` is for operations that nothing else tells of.
+fn may_be_ended(shared: &mut Shared, handle: Handle) -> Answer<()> {
+    let record = record_of(shared, handle).ok_or(Status::BadHandle)?;
+    if record.forgotten {
+        return Err(Status::BadHandle);
+    }
+    if record.collected {
+        Ok(())
+    } else {
+        Err(Status::InvalidState)
+    }
+}
+
+pub fn forget(operation: u64) -> Answer<()> {
+    let (seat, handle) = seat_of(operation, HandleKind::Operation)?;
+    let mut shared = seat.lock();
+    may_be_ended(&mut shared, handle)?;
+    let record = record_of(&mut shared, handle).ok_or(Status::BadHandle)?;
+    record.collected = false;
+    record.forgotten = true;
+    let (done, awaited) = (record.stage == Stage::Done, record.awaited);
+    if done {
+        shared.retire(handle.slot);
+    }
+    drop(shared);
+    if awaited {
+        seat.wake_waiters(handle.slot); // A thread in `asock_end` shall know.
+    }
+    Ok(())
+}
+
+pub fn cancel(operation: u64) -> Answer<()> {
+    let (seat, handle) = seat_of(operation, HandleKind::Operation)?;
+    let mut shared = seat.lock();
+    let record = record_of(&mut shared, handle).ok_or(Status::BadHandle)?;
+    if record.stage == Stage::Pending {
+        record.canceled = true;
+        shared.link_operation(handle.slot);
+        seat.hand_over(shared);
+    }
+    Ok(())
+}
+
+pub fn set_deadline(operation: u64, timeout_ms: i64) -> Answer<()> {
+    let (seat, handle) = seat_of(operation, HandleKind::Operation)?;
+    let deadline = u64::try_from(timeout_ms).ok();
+    let deadline = deadline.map(|timeout_ms| tick_after(clock::now_ns(), timeout_ms));
+    let mut shared = seat.lock();
+    let record = record_of(&mut shared, handle).ok_or(Status::BadHandle)?;
+    if record.stage == Stage::Pending {
+        record.deadline = deadline;
+        record.deadline_changed = true;
+        shared.link_operation(handle.slot);
+        seat.hand_over(shared);
+    }
+    Ok(())
+}

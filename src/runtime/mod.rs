@@ -1,0 +1,504 @@
+//! Runtimes: where they are registered, how they start, drain and stop, and how a handle leads to
+//! what it names.
+//!
+//! All that the process keeps hangs on one pointer which a fork leaves behind: a child finds none,
+//! makes its own when it needs one, and takes no lock that a thread of its parent may hold. The
+//! seats of a child are numbered after those of its parent, so a handle shows whose it is.
+
+mod collect;
+mod poll;
+mod setting;
+mod socket;
+mod submit;
+
+pub use collect::{cancel, end, forget, set_deadline, wait};
+pub use poll::{dispatch, poll, poll_fd, wake};
+pub use setting::Setting;
+pub use socket::{close, get_option, local_address, open, remote_address, set_option, shutdown};
+pub use submit::{begin_close, begin_connect, begin_receive, begin_send, begin_timer};
+
+pub use crate::sys::name::interface_index;
+pub use crate::sys::Kind;
+
+use crate::driver::{Driver, Waker};
+use crate::engine::delivery::{self, Poll};
+use crate::engine::seat::{Counters, Seat, Service};
+use crate::engine::slots::Issued;
+use crate::engine::worker::Worker;
+use crate::handle::{Handle, HandleKind, LAST_GENERATION, SEATS};
+use crate::log;
+use crate::status::{Answer, OsError, Status};
+use crate::sys::{clock, process, thread, PerProcess};
+use once_cell::sync::OnceCell;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+/// How a runtime's completions reach the application.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Delivery {
+    #[default]
+    OnWorker,
+    OnPoll,
+}
+
+/// What a worker runs on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Backend {
+    #[default]
+    Auto,
+    Epoll,
+    IoUring,
+    Kqueue,
+    Iocp,
+}
+
+/// The application's wishes for a runtime; 0 stands for the default.
+#[derive(Clone, Copy, Default)]
+pub struct Config {
+    pub delivery: Delivery,
+    pub backend: Backend,
+    pub workers: u32,
+    /// For names, which are looked up in a later version.
+    #[allow(
+        dead_code,
+        reason = "checked at the boundary; used when names are looked up"
+    )]
+    pub resolvers: u32,
+    pub max_sockets: u32,
+    #[allow(
+        dead_code,
+        reason = "checked at the boundary; a worker does not spin yet"
+    )]
+    pub spin_us: u32,
+}
+
+/// What a runtime has done so far.
+#[derive(Clone, Copy, Default)]
+pub struct Stats {
+    pub begun: u64,
+    pub completed: u64,
+    pub pending: u64,
+    pub bytes_sent: u64,
+    pub bytes_received: u64,
+    pub sockets: u64,
+    pub wake_ups: u64,
+    pub longest_callback_ns: u64,
+    pub backend: u32,
+    pub workers: u32,
+}
+
+/// Seats given out by this process and those that it was forked from.
+static SEATS_TAKEN: AtomicU32 = AtomicU32::new(0);
+static PROCESS: PerProcess<Process> = PerProcess::new();
+
+/// What the process keeps.
+struct Process {
+    /// The number of its first seat; lower ones are an ancestor's.
+    first_seat: u32,
+    seats: Vec<OnceCell<Box<Seat>>>,
+    registry: Mutex<Registry>,
+    /// The default runtime, once it is started. A stop puts an empty cell in its place.
+    default: Mutex<Arc<OnceCell<Arc<Runtime>>>>,
+}
+
+#[derive(Default)]
+struct Registry {
+    runtimes: Vec<Entry>,
+    free_seats: Vec<u16>,
+}
+
+struct Entry {
+    generation: u32,
+    runtime: Option<Arc<Runtime>>,
+}
+
+/// A running runtime.
+struct Runtime {
+    slot: usize,
+    handle: u64,
+    seat: &'static Seat,
+    seat_number: u16,
+    /// Where its completions are pulled; none when the worker calls.
+    poll: Option<Arc<Poll>>,
+    max_sockets: u32,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    life: Mutex<Life>,
+    changed: Condvar,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Life {
+    Running,
+    Stopping,
+    Stopped,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Process {
+    fn new() -> Answer<Process> {
+        let mut seats = Vec::new();
+        seats
+            .try_reserve_exact(SEATS)
+            .map_err(|_| Status::OutOfMemory)?;
+        seats.resize_with(SEATS, OnceCell::new);
+        Ok(Process {
+            first_seat: SEATS_TAKEN.load(Ordering::SeqCst),
+            seats,
+            registry: Mutex::new(Registry::default()),
+            default: Mutex::new(Arc::new(OnceCell::new())),
+        })
+    }
+
+    /// A number that tells this process from its ancestors; never 0.
+    fn number(&self) -> u32 {
+        self.first_seat + 1
+    }
+
+    /// A seat for a new worker.
+    fn take_seat(&'static self) -> Answer<(u16, &'static Seat)> {
+        let free = locked(&self.registry).free_seats.pop();
+        let number = match free {
+            Some(number) => number,
+            None => {
+                let next = |taken: u32| ((taken as usize) < SEATS).then_some(taken + 1);
+                let taken = SEATS_TAKEN.fetch_update(Ordering::SeqCst, Ordering::SeqCst, next);
+                taken.map_err(|_| Status::OutOfMemory)? as u16
+            }
+        };
+        let cell = &self.seats[number as usize];
+        let seat = cell.get_or_init(|| Box::new(Seat::new(number, self.number())));
+        Ok((number, seat))
+    }
+
+    fn give_back_seat(&self, number: u16) {
+        locked(&self.registry).free_seats.push(number);
+    }
+}
+
+/// This process's own state, made when it is first needed.
+fn process() -> Answer<&'static Process> {
+    PROCESS.get_or_try_init(Process::new)
+}
+
+/// Takes a handle apart and finds out whose it is.
+fn unpack(handle: u64, kind: HandleKind) -> Answer<(&'static Process, Handle)> {
+    let handle = Handle::unpack(handle)
+        .filter(|handle| handle.kind == kind)
+        .ok_or(Status::BadHandle)?;
+    let seat = u32::from(handle.seat);
+    match PROCESS.get() {
+        Some(process) if seat >= process.first_seat => Ok((process, handle)),
+        None if seat >= SEATS_TAKEN.load(Ordering::SeqCst) => Err(Status::BadHandle),
+        _ => Err(Status::Forked),
+    }
+}
+
+/// The seat that a socket's or an operation's handle names.
+fn seat_of(handle: u64, kind: HandleKind) -> Answer<(&'static Seat, Handle)> {
+    let (process, handle) = unpack(handle, kind)?;
+    let seat = process.seats[handle.seat as usize].get();
+    Ok((seat.ok_or(Status::BadHandle)?, handle))
+}
+
+/// The runtime that a handle names; 0 is the default one, started if need be.
+fn runtime_of(handle: u64) -> Answer<Arc<Runtime>> {
+    if handle == 0 {
+        return default_runtime();
+    }
+    let (process, handle) = unpack(handle, HandleKind::Runtime)?;
+    let registry = locked(&process.registry);
+    let entry = registry.runtimes.get(handle.slot as usize);
+    entry
+        .filter(|entry| entry.generation == handle.generation)
+        .and_then(|entry| entry.runtime.clone())
+        .ok_or(Status::BadHandle)
+}
+
+fn default_runtime() -> Answer<Arc<Runtime>> {
+    let cell = locked(&process()?.default).clone();
+    cell.get_or_try_init(|| start_runtime(&Config::default()))
+        .cloned()
+}
+
+/// The runtime to act on, if it runs: a default runtime is not started only to be stopped.
+fn running(handle: u64) -> Answer<Option<Arc<Runtime>>> {
+    if handle == 0 {
+        let cell = PROCESS
+            .get()
+            .map(|process| locked(&process.default).clone());
+        return Ok(cell.and_then(|cell| cell.get().cloned()));
+    }
+    runtime_of(handle).map(Some)
+}
+
+/// For `ffi`: a bad handle wins over a bad argument.
+pub fn check_runtime(handle: u64) -> Answer<()> {
+    match handle {
+        0 => Ok(()),
+        _ => runtime_of(handle).map(|_| ()),
+    }
+}
+
+/// As `check_runtime`.
+pub fn check_socket(handle: u64) -> Answer<()> {
+    let (seat, handle) = seat_of(handle, HandleKind::Socket)?;
+    let mut shared = seat.lock();
+    let record = shared.sockets.get(handle.slot, handle.generation);
+    record.map(|_| ()).ok_or(Status::BadHandle)
+}
+
+/// As `check_runtime`; a handle that was ever issued may be waited for.
+pub fn check_operation(handle: u64) -> Answer<()> {
+    let (seat, handle) = seat_of(handle, HandleKind::Operation)?;
+    match seat
+        .lock()
+        .operations
+        .issued(handle.slot, handle.generation)
+    {
+        Issued::Never => Err(Status::BadHandle),
+        Issued::Now | Issued::Before => Ok(()),
+    }
+}
+
+/// Starts a runtime.
+pub fn start(config: &Config) -> Answer<u64> {
+    start_runtime(config).map(|runtime| runtime.handle)
+}
+
+/// The backend to use: the environment decides where the application has left it open.
+fn choose(backend: Backend) -> Answer<Backend> {
+    let backend = match (backend, std::env::var_os("ASOCK_BACKEND")) {
+        (Backend::Auto, Some(name)) if !name.is_empty() => match name.to_str() {
+            Some("epoll") => Backend::Epoll,
+            _ => return Err(Status::NotSupported),
+        },
+        (backend, _) => backend,
+    };
+    match backend {
+        Backend::Auto | Backend::Epoll => Ok(Backend::Epoll),
+        Backend::IoUring | Backend::Kqueue | Backend::Iocp => Err(Status::NotSupported),
+    }
+}
+
+fn status_of(error: OsError) -> Status {
+    Status::of_os(error)
+}
+
+fn start_runtime(config: &Config) -> Answer<Arc<Runtime>> {
+    choose(config.backend)?;
+    if config.workers > 1 {
+        return Err(Status::NotSupported);
+    }
+    log::catch_panics();
+    settle_exit()?;
+    let process = process()?;
+    let (number, seat) = process.take_seat()?;
+    let started = move_in(process, number, seat, config);
+    if started.is_err() {
+        seat.lock().vacate();
+        process.give_back_seat(number);
+    }
+    started
+}
+
+/// Sets a worker to work on a seat, and registers its runtime.
+fn move_in(
+    process: &'static Process,
+    number: u16,
+    seat: &'static Seat,
+    config: &Config,
+) -> Answer<Arc<Runtime>> {
+    let on_poll = config.delivery == Delivery::OnPoll;
+    let poll = on_poll.then(|| Arc::new(Poll::new(1)));
+    let waker = Waker::new().map_err(status_of)?;
+    let driver = Driver::epoll(&waker).map_err(status_of)?;
+    let worker = Worker::new(seat, driver, poll.clone()).map_err(status_of)?;
+    let occupied = seat.lock().occupy(waker, on_poll);
+    occupied.map_err(|_| Status::OutOfMemory)?;
+
+    let mut registry = locked(&process.registry);
+    let free = registry
+        .runtimes
+        .iter()
+        .position(|entry| entry.runtime.is_none() && entry.generation < LAST_GENERATION);
+    let slot = free.unwrap_or(registry.runtimes.len());
+    if slot == registry.runtimes.len() {
+        registry
+            .runtimes
+            .try_reserve(1)
+            .map_err(|_| Status::OutOfMemory)?;
+        registry.runtimes.push(Entry {
+            generation: 0,
+            runtime: None,
+        });
+    }
+    let generation = registry.runtimes[slot].generation + 1;
+    let handle = Handle {
+        kind: HandleKind::Runtime,
+        seat: process.first_seat as u16,
+        slot: slot as u32,
+        generation,
+    };
+    let thread = thread::spawn("asock-worker", move || worker.run()).map_err(status_of)?;
+    let runtime = Arc::new(Runtime {
+        slot,
+        handle: handle.pack(),
+        seat,
+        seat_number: number,
+        poll,
+        max_sockets: config.max_sockets,
+        thread: Mutex::new(Some(thread)),
+        life: Mutex::new(Life::Running),
+        changed: Condvar::new(),
+    });
+    registry.runtimes[slot] = Entry {
+        generation,
+        runtime: Some(runtime.clone()),
+    };
+    drop(registry);
+    log::write(
+        log::INFO,
+        format_args!("asock: runtime {:#x} started on epoll", runtime.handle),
+    );
+    Ok(runtime)
+}
+
+/// Ends what is pending and refuses what is new.
+pub fn drain(handle: u64) -> Answer<()> {
+    if let Some(runtime) = running(handle)? {
+        runtime.drain(false);
+    }
+    Ok(())
+}
+
+/// Stops a runtime, and waits until nothing of it is left.
+pub fn stop(handle: u64) -> Answer<()> {
+    let Some(runtime) = running(handle)? else {
+        return Ok(());
+    };
+    let process = process()?;
+    if delivery::is_worker(process.number()) || delivery::calls_here(process.number()) > 0 {
+        return Err(Status::WouldDeadlock);
+    }
+    let mut life = locked(&runtime.life);
+    while *life == Life::Stopping {
+        let answer = runtime.changed.wait(life);
+        life = answer.unwrap_or_else(PoisonError::into_inner);
+    }
+    if *life == Life::Stopped {
+        // Another thread has stopped it meanwhile, and we have waited for that.
+        return if handle == 0 {
+            Ok(())
+        } else {
+            Err(Status::BadHandle)
+        };
+    }
+    *life = Life::Stopping;
+    drop(life);
+    runtime.drain(true);
+    if delivery::is_exiting() {
+        return Ok(()); // At the process's exit nothing is joined, and no callback starts any more.
+    }
+    let thread = locked(&runtime.thread).take();
+    if let Some(thread) = thread {
+        let _ = thread.join(); // The worker catches its panics itself.
+    }
+    runtime.deliver_rest();
+    runtime.seat.lock().vacate();
+    process.give_back_seat(runtime.seat_number);
+    let mut default = locked(&process.default);
+    if default.get().is_some_and(|of| Arc::ptr_eq(of, &runtime)) {
+        *default = Arc::new(OnceCell::new());
+    }
+    drop(default);
+    locked(&process.registry).runtimes[runtime.slot].runtime = None;
+    *locked(&runtime.life) = Life::Stopped;
+    runtime.changed.notify_all();
+    log::write(
+        log::INFO,
+        format_args!("asock: runtime {:#x} stopped", runtime.handle),
+    );
+    Ok(())
+}
+
+impl Runtime {
+    fn drain(&self, stop: bool) {
+        let mut shared = self.seat.lock();
+        if shared.service == Service::Open {
+            shared.service = Service::Draining;
+            shared.drain = true;
+        }
+        shared.stopping |= stop;
+        self.seat.hand_over(shared);
+    }
+
+    /// What nobody has polled: callbacks are called here, records without one are dropped.
+    fn deliver_rest(&self) {
+        let Some(poll) = &self.poll else { return };
+        poll.take_over();
+        let mut now = clock::now_ns();
+        while let Some(call) = delivery::take_ready(self.seat) {
+            if call.callback.is_some() {
+                now = call.make(self.seat, now);
+            }
+        }
+    }
+}
+
+/// The counters of a runtime.
+pub fn stats(handle: u64) -> Answer<Stats> {
+    let runtime = runtime_of(handle)?;
+    let shared = runtime.seat.lock();
+    let Counters {
+        begun,
+        completed,
+        bytes_sent,
+        bytes_received,
+        wake_ups,
+        longest_callback_ns,
+    } = shared.counters;
+    Ok(Stats {
+        begun,
+        completed,
+        pending: begun - completed,
+        bytes_sent,
+        bytes_received,
+        sockets: shared.sockets.used() as u64,
+        wake_ups,
+        longest_callback_ns,
+        backend: Backend::Epoll as u32,
+        workers: 1,
+    })
+}
+
+/// Once per line of processes: at exit no callback starts any more.
+fn settle_exit() -> Answer<()> {
+    static SETTLED: AtomicBool = AtomicBool::new(false);
+    if SETTLED.swap(true, Ordering::SeqCst) {
+        return Ok(());
+    }
+    process::at_exit(at_exit).map_err(status_of)
+}
+
+/// How long the process's exit waits for a callback that is running.
+const EXIT_WAIT_NS: u64 = 1_000_000_000;
+
+extern "C" fn at_exit() {
+    // A child of fork inherits this function, but not the runtimes.
+    let Some(process) = PROCESS.get() else { return };
+    delivery::begin_exit();
+    let until = clock::now_ns() + EXIT_WAIT_NS;
+    let own = delivery::calls_here(process.number());
+    loop {
+        let seats = process.seats.iter().filter_map(OnceCell::get);
+        let running: u32 = seats.map(|seat| seat.calling.load(Ordering::SeqCst)).sum();
+        if running <= own || clock::now_ns() >= until {
+            return;
+        }
+        thread::yield_now();
+    }
+}

@@ -1,0 +1,197 @@
+//! Sockets as the application's threads see them: open, close, options, addresses.
+
+use super::setting::Setting;
+use super::submit::begin_shutdown;
+use super::{runtime_of, seat_of, Kind};
+use crate::address::{Address, Family};
+use crate::engine::record::{Settings, SocketRecord};
+use crate::engine::seat::Service;
+use crate::foreign;
+use crate::handle::HandleKind;
+use crate::status::{Answer, OsError, Status};
+use crate::sys::{option, socket as system, Descriptor, SocketOption};
+use std::sync::Arc;
+
+pub fn open(runtime: u64, kind: Kind) -> Answer<u64> {
+    let runtime = runtime_of(runtime)?;
+    if kind == Kind::Datagram {
+        return Err(Status::NotSupported);
+    }
+    let mut shared = runtime.seat.lock();
+    match shared.service {
+        Service::Open => {}
+        Service::Draining => return Err(Status::Stopped),
+        Service::Broken => return Err(Status::Internal),
+        Service::Vacant => return Err(Status::BadHandle),
+    }
+    let limit = runtime.max_sockets as usize;
+    if limit > 0 && shared.sockets.used() >= limit {
+        return Err(Status::TooManySockets);
+    }
+    shared.new_socket().map_err(|_| Status::OutOfMemory)
+}
+
+pub fn close(socket: u64) -> Answer<()> {
+    let (seat, handle) = seat_of(socket, HandleKind::Socket)?;
+    let mut shared = seat.lock();
+    shared
+        .sockets
+        .get(handle.slot, handle.generation)
+        .ok_or(Status::BadHandle)?;
+    if shared.service == Service::Broken {
+        shared.sockets.release(handle.slot); // There is no worker left to do it.
+        return Ok(());
+    }
+    shared.sockets.outdate(handle.slot);
+    shared.link_socket(handle.slot);
+    seat.hand_over(shared);
+    Ok(())
+}
+
+pub fn shutdown(socket: u64, receive: bool, send: bool) -> Answer<()> {
+    begin_shutdown(socket, receive, send)
+}
+
+/// Runs `body` on a socket's record.
+fn with_record<T>(socket: u64, body: impl FnOnce(&mut SocketRecord) -> Answer<T>) -> Answer<T> {
+    let (seat, handle) = seat_of(socket, HandleKind::Socket)?;
+    let mut shared = seat.lock();
+    let record = shared.sockets.get(handle.slot, handle.generation);
+    body(record.ok_or(Status::BadHandle)?)
+}
+
+/// The descriptor, kept open for as long as it is looked at.
+fn pinned(record: &SocketRecord) -> Option<(Arc<Descriptor>, Family)> {
+    Some((record.descriptor.clone()?, record.family?))
+}
+
+fn failed(error: OsError) -> Status {
+    Status::of_os(error)
+}
+
+fn settings(record: &mut SocketRecord) -> Answer<&mut Settings> {
+    if record.settings.is_none() {
+        record.settings = Some(foreign::try_box(Settings::default()).ok_or(Status::OutOfMemory)?);
+    }
+    record.settings.as_deref_mut().ok_or(Status::OutOfMemory)
+}
+
+pub fn set_option(socket: u64, setting: Setting, value: i64) -> Answer<()> {
+    let number = with_record(socket, |_| setting.checked(value))?;
+    let option = match setting {
+        Setting::System(option) => option,
+        Setting::SendQueued => return Err(Status::InvalidArgument),
+        own => {
+            return with_record(socket, |record| {
+                let kept = settings(record)?;
+                *match own {
+                    Setting::ConnectTimeoutMs => &mut kept.connect_timeout_ms,
+                    Setting::SendTimeoutMs => &mut kept.send_timeout_ms,
+                    Setting::ReceiveTimeoutMs => &mut kept.receive_timeout_ms,
+                    Setting::AcceptTimeoutMs => &mut kept.accept_timeout_ms,
+                    _ => &mut kept.send_queue_limit,
+                } = number;
+                Ok(())
+            })
+        }
+    };
+    loop {
+        let descriptor = with_record(socket, |record| Ok(pinned(record)))?;
+        if let Some((descriptor, family)) = &descriptor {
+            option::set(descriptor.raw(), *family, option, value).map_err(failed)?;
+        }
+        // Kept for the descriptors to come. If one has come meanwhile it knows nothing of it yet.
+        let current = with_record(socket, |record| {
+            let seen = descriptor.as_ref().map(|(descriptor, _)| descriptor);
+            let current = match (seen, &record.descriptor) {
+                (Some(seen), Some(now)) => Arc::ptr_eq(seen, now),
+                (None, Some(_)) => false,
+                (_, None) => true,
+            };
+            if current {
+                keep(record, option, value)?;
+            }
+            Ok(current)
+        })?;
+        if current {
+            return Ok(());
+        }
+    }
+}
+
+/// Notes an option for the descriptors to come. A connected socket has its last one, and only its
+/// lingering matters for the close.
+fn keep(record: &mut SocketRecord, option: SocketOption, value: i64) -> Answer<()> {
+    if record.connected && option != SocketOption::LingerS {
+        return Ok(());
+    }
+    if record.settings.is_none() && default_of(option) == Some(value) {
+        return Ok(());
+    }
+    let kept = settings(record)?;
+    kept.system[option as usize] = Some(value);
+    kept.version = kept.version.wrapping_add(1);
+    Ok(())
+}
+
+/// What an option is unless it is set, where the library and not the system decides.
+fn default_of(option: SocketOption) -> Option<i64> {
+    match option {
+        SocketOption::NoDelay => Some(1),
+        SocketOption::LingerS => Some(-1),
+        _ => None,
+    }
+}
+
+pub fn get_option(socket: u64, setting: Setting) -> Answer<i64> {
+    let option = match setting {
+        Setting::System(option) => option,
+        own => {
+            return with_record(socket, |record| {
+                let kept = record.settings.as_deref();
+                let value = match own {
+                    Setting::SendQueued => Some(record.queued),
+                    Setting::ConnectTimeoutMs => kept.map(|kept| kept.connect_timeout_ms),
+                    Setting::SendTimeoutMs => kept.map(|kept| kept.send_timeout_ms),
+                    Setting::ReceiveTimeoutMs => kept.map(|kept| kept.receive_timeout_ms),
+                    Setting::AcceptTimeoutMs => kept.map(|kept| kept.accept_timeout_ms),
+                    _ => kept.map(|kept| kept.send_queue_limit),
+                };
+                Ok(value.unwrap_or(0) as i64)
+            })
+        }
+    };
+    let (pinned, kept) = with_record(socket, |record| {
+        let kept = record.settings.as_ref();
+        Ok((
+            pinned(record),
+            kept.and_then(|kept| kept.system[option as usize]),
+        ))
+    })?;
+    match (pinned, kept.or(default_of(option))) {
+        (Some((descriptor, family)), _) => {
+            option::get(descriptor.raw(), family, option).map_err(failed)
+        }
+        (None, Some(value)) => Ok(value),
+        (None, None) => {
+            // Nothing was set, so it is what the system gives to every new socket.
+            let family = match option {
+                SocketOption::V6Only => Family::Ipv6,
+                _ => Family::Ipv4,
+            };
+            let fresh = system::open(family, system::Kind::Stream).map_err(failed)?;
+            option::get(fresh.raw(), family, option).map_err(failed)
+        }
+    }
+}
+
+pub fn local_address(socket: u64) -> Answer<Address> {
+    match with_record(socket, |record| Ok(pinned(record)))? {
+        None => Ok(Address::NONE),
+        Some((descriptor, _)) => system::local_name(descriptor.raw()).map_err(failed),
+    }
+}
+
+pub fn remote_address(socket: u64) -> Answer<Address> {
+    with_record(socket, |record| Ok(record.remote.address()))
+}
