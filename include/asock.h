@@ -1119,9 +1119,11 @@ asock_status asock_local_address(asock_socket socket, struct asock_address *addr
 asock_status asock_remote_address(asock_socket socket, struct asock_address *address);
 
 /**
- * Begins to connect a stream socket to a host: a literal IPv4 or IPv6 address, the name of a host (at most 253 bytes; this
- * version: ASOCK_NOT_SUPPORTED), or "unix:PATH" (the port is then ignored). Several addresses of a name are tried as RFC
- * 8305 says (Happy Eyeballs). `host` is copied.
+ * Begins to connect a stream socket to a host: a literal IPv4 or IPv6 address, the name of a host (at most 253 bytes), or
+ * "unix:PATH" (the port is then ignored). A name is looked up by the system's resolver, on a thread of the runtime's own,
+ * and its addresses are tried as RFC 8305 says (Happy Eyeballs): the families take turns, every 250 ms another attempt
+ * joins those that have not ended, the first that connects wins, and if none does the last failure is the completion's
+ * status. A time-out covers the look-up and all attempts. `host` is copied.
  *
  * Operations begun while the connect is pending wait for it, and complete with its status if it fails; a second connect
  * then completes with ASOCK_ALREADY_CONNECTED if the first succeeds. After a failed connect the socket may connect again,
@@ -1318,8 +1320,11 @@ asock_status asock_begin_receive_from(asock_socket socket,
  * completion is how many there are (ASOCK_RESULT_TRUNCATED tells when that is more). `addresses` belongs to the library
  * until the completion is delivered; `host` is copied.
  *
- * This version: ASOCK_NOT_SUPPORTED. Also returns ASOCK_INVALID_ARGUMENT for a bad host or port, as in
- * `asock_begin_connect`, or NULL with a capacity. Completes with ASOCK_OK; ASOCK_HOST_NOT_FOUND; ASOCK_NAME_SERVER_FAILED;
+ * Names are looked up by the system's resolver, on threads of the runtime's own; a literal address completes at once,
+ * and no look-up ever holds up another operation. Runtime 0 is started if it does not run.
+ *
+ * `callback`, `user_data` and `op`, threads, and what every `asock_begin_...` returns: see "Operations" above. Also
+ * returns ASOCK_INVALID_ARGUMENT for a bad host or port, as in `asock_begin_connect`, or NULL with a capacity. Completes with ASOCK_OK; ASOCK_HOST_NOT_FOUND; ASOCK_NAME_SERVER_FAILED;
  * or one of the four that end any operation.
  */
 asock_status asock_begin_resolve(asock_runtime runtime,

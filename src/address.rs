@@ -113,7 +113,7 @@ impl Address {
     pub fn from_bytes(bytes: &[u8]) -> Address {
         let bytes = &bytes[..bytes.len().min(STORAGE)];
         match (family_number(bytes), bytes.len()) {
-            (Some(AF_INET), IPV4_SIZE) => Address::ipv4(
+            (Some(AF_INET), IPV4_SIZE) => Address::of_ipv4(
                 Ipv4Addr::from(array_at(bytes, IPV4_ADDRESS_AT)),
                 u16::from_be_bytes(array_at(bytes, IPV4_PORT_AT)),
             ),
@@ -149,7 +149,17 @@ impl Address {
         }
     }
 
+    /// The same address with another port, where it has one.
+    pub fn with_port(self, port: u16) -> Address {
+        match self.family() {
+            Family::Ipv4 => self.with(IPV4_PORT_AT, &port.to_be_bytes()),
+            Family::Ipv6 => self.with(IPV6_PORT_AT, &port.to_be_bytes()),
+            Family::Unix | Family::None => self,
+        }
+    }
+
     /// Whether it never leaves this machine.
+    #[cfg(test)]
     pub fn is_loopback(&self) -> bool {
         match self.family() {
             Family::Ipv4 => self.ipv4_address().is_loopback(),
@@ -176,7 +186,7 @@ impl Address {
             return Address::parse_unix(path.as_bytes());
         }
         if let Ok(address) = host.parse::<Ipv4Addr>() {
-            return Ok(Address::ipv4(address, port));
+            return Ok(Address::of_ipv4(address, port));
         }
         let (text, zone) = match host.split_once('%') {
             Some((text, zone)) => (text, Some(zone)),
@@ -203,7 +213,8 @@ impl Address {
         Ok(Address::unix(is_abstract, name))
     }
 
-    fn ipv4(address: Ipv4Addr, port: u16) -> Address {
+    /// An IPv4 address and its port.
+    pub fn of_ipv4(address: Ipv4Addr, port: u16) -> Address {
         Address::of_family(AF_INET, IPV4_SIZE)
             .with(IPV4_PORT_AT, &port.to_be_bytes())
             .with(IPV4_ADDRESS_AT, &address.octets())
@@ -249,6 +260,11 @@ impl Address {
     fn with(mut self, at: usize, bytes: &[u8]) -> Address {
         self.storage[at..at + bytes.len()].copy_from_slice(bytes);
         self
+    }
+
+    /// The host and the port of an IPv4 address.
+    pub fn ipv4(&self) -> Option<(Ipv4Addr, u16)> {
+        (self.family() == Family::Ipv4).then(|| (self.ipv4_address(), self.port()))
     }
 
     fn ipv4_address(&self) -> Ipv4Addr {

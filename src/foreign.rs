@@ -2,7 +2,8 @@
 //! followed only here and in `sys`.
 #![allow(unsafe_code)] // The one place above `sys` where a pointer of the application is followed.
 
-use crate::abi::{asock_callback, asock_log_callback, asock_result};
+use crate::abi::{asock_address, asock_callback, asock_log_callback, asock_result};
+use crate::address::Address;
 use std::ffi::c_void;
 
 /// Memory of the application that belongs to the library until a completion hands it back
@@ -83,6 +84,12 @@ impl Default for Buffer {
 /// The application's own word, handed back bit for bit and never followed.
 #[derive(Clone, Copy)]
 pub struct UserData(*mut c_void);
+
+impl Default for UserData {
+    fn default() -> UserData {
+        UserData::NONE
+    }
+}
 
 // SAFETY: the value is only carried; what it points to is the application's affair.
 unsafe impl Send for UserData {}
@@ -176,5 +183,16 @@ pub fn try_box<T>(value: T) -> Option<Box<T>> {
     unsafe {
         place.write(value);
         Some(Box::from_raw(place))
+    }
+}
+
+/// Writes addresses into the application's array, whose length the buffer counts in addresses;
+/// those for which there is no room are left out.
+pub fn write_addresses(array: Buffer, addresses: &[Address]) {
+    let first = array.pointer().cast::<asock_address>();
+    for (index, address) in addresses.iter().enumerate().take(array.len()) {
+        // SAFETY: promise 6: the array has room for as many addresses as its buffer says, and is
+        // the library's until the completion.
+        unsafe { first.add(index).write_unaligned(address.to_abi()) };
     }
 }

@@ -180,7 +180,7 @@ fn any_address_survives_the_journey() {
         let (high, low) = (numbers.next(), numbers.next());
         let port = (numbers.next() % 65_535 + 1) as u16;
         let address = match numbers.next() % 3 {
-            0 => Address::ipv4(Ipv4Addr::from(low as u32), port),
+            0 => Address::of_ipv4(Ipv4Addr::from(low as u32), port),
             1 => {
                 // Masked, so that runs of zeros and short groups come up too.
                 let bits =

@@ -6,6 +6,7 @@
 
 use super::{Done, Lane, Outcome, Request, Requests, Token, Waker};
 use crate::address::Address;
+use crate::handle::SLOTS;
 use crate::status::OsError;
 use crate::sys::socket as system;
 use crate::sys::{
@@ -51,6 +52,8 @@ pub struct EpollDriver {
     cursor: usize,
     stage: Stage,
     states: Vec<State>,
+    /// Those of attempts, whose numbers begin at `SLOTS`.
+    attempts: Vec<State>,
 }
 
 impl EpollDriver {
@@ -64,17 +67,31 @@ impl EpollDriver {
             cursor: 0,
             stage: Stage::Absorb,
             states: Vec::new(),
+            attempts: Vec::new(),
         })
     }
 
-    pub fn attach(&mut self, socket: u32, descriptor: RawDescriptor) -> SysResult<()> {
-        let index = socket as usize;
-        if index >= self.states.len() {
-            let more = index + 1 - self.states.len();
-            self.states.try_reserve(more).map_err(|_| OUT_OF_MEMORY)?;
-            self.states.resize(index + 1, State::default());
+    /// The list that a number is in, and its place there.
+    fn place(&mut self, socket: u32) -> (&mut Vec<State>, usize) {
+        match socket.checked_sub(SLOTS) {
+            None => (&mut self.states, socket as usize),
+            Some(attempt) => (&mut self.attempts, attempt as usize),
         }
-        let state = &mut self.states[index];
+    }
+
+    fn find(&mut self, socket: u32) -> Option<&mut State> {
+        let (states, index) = self.place(socket);
+        states.get_mut(index)
+    }
+
+    pub fn attach(&mut self, socket: u32, descriptor: RawDescriptor) -> SysResult<()> {
+        let (states, index) = self.place(socket);
+        if index >= states.len() {
+            let more = index + 1 - states.len();
+            states.try_reserve(more).map_err(|_| OUT_OF_MEMORY)?;
+            states.resize(index + 1, State::default());
+        }
+        let state = &mut states[index];
         *state = State {
             descriptor: Some(descriptor),
             tag: state.tag.wrapping_add(1),
@@ -84,22 +101,44 @@ impl EpollDriver {
     }
 
     pub fn detach(&mut self, socket: u32) {
-        let Some(state) = self.states.get_mut(socket as usize) else {
+        let Some(state) = self.find(socket) else {
             return;
         };
-        if let Some(descriptor) = state.descriptor.take() {
-            // A child of fork may hold a copy of the descriptor, and then closing ours would
-            // leave it registered. It fails only where it was never registered.
-            let _ = self.epoll.remove(descriptor);
-        }
+        let descriptor = state.descriptor;
         *state = State {
             tag: state.tag.wrapping_add(1),
             ..State::default()
         };
+        if let Some(descriptor) = descriptor {
+            // A child of fork may hold a copy of the descriptor, and then closing ours would
+            // leave it registered. It fails only where it was never registered.
+            let _ = self.epoll.remove(descriptor);
+        }
+    }
+
+    pub fn move_to(&mut self, from: u32, to: u32) -> SysResult<()> {
+        let Some(state) = self.find(from) else {
+            return Ok(());
+        };
+        state.tag = state.tag.wrapping_add(1);
+        let Some(descriptor) = state.descriptor.take() else {
+            return Ok(());
+        };
+        self.attach(to, descriptor)?;
+        if let Some(state) = self.find(to) {
+            state.writable = true;
+            let data = data_of(state.tag, to);
+            self.epoll.relabel(descriptor, data)?;
+        }
+        Ok(())
     }
 
     pub fn descriptor(&self, socket: u32) -> Option<RawDescriptor> {
-        self.states.get(socket as usize)?.descriptor
+        let states = match socket.checked_sub(SLOTS) {
+            None => self.states.get(socket as usize),
+            Some(attempt) => self.attempts.get(attempt as usize),
+        };
+        states?.descriptor
     }
 
     pub fn may_have_input(&self, socket: u32) -> bool {
@@ -111,7 +150,7 @@ impl EpollDriver {
         if let Request::Connect(address) = request {
             return self.connect(token, address);
         }
-        let state = &mut self.states[token.socket as usize];
+        let state = self.find(token.socket)?;
         let ready = match token.lane {
             Lane::Output => state.writable,
             Lane::Input => state.readable,
@@ -124,12 +163,13 @@ impl EpollDriver {
     }
 
     fn connect(&mut self, token: Token, address: &Address) -> Option<Outcome> {
-        let state = &mut self.states[token.socket as usize];
+        let state = self.find(token.socket)?;
         let descriptor = state.descriptor?;
-        let data = u64::from(state.tag) << 32 | u64::from(token.socket);
+        let data = data_of(state.tag, token.socket);
         // Registered after the call: an unconnected descriptor would report a hang-up at once.
         let connected = system::connect(descriptor, address)
             .and_then(|connected| self.epoll.add(descriptor, data).map(|()| connected));
+        let state = self.find(token.socket)?;
         match connected {
             Err(error) => Some(Outcome::Failed(error)),
             Ok(true) => {
@@ -145,7 +185,7 @@ impl EpollDriver {
 
     /// Makes the system call of a request; `None` when it has to wait for the next edge.
     fn attempt(&mut self, token: Token, request: Request<'_>) -> Option<Outcome> {
-        let state = &mut self.states[token.socket as usize];
+        let state = self.find(token.socket)?;
         let descriptor = state.descriptor?;
         let answer = match request {
             Request::Send {
@@ -188,7 +228,7 @@ impl EpollDriver {
     }
 
     pub fn cancel(&mut self, token: Token) -> Option<Outcome> {
-        let state = &mut self.states[token.socket as usize];
+        let state = self.find(token.socket)?;
         state.waiting[token.lane as usize] = false;
         state.connecting = false;
         Some(Outcome::Canceled)
@@ -228,7 +268,7 @@ impl EpollDriver {
     /// with it, so each of them asks anew whether it is still the same one.
     fn state_of(&mut self, event: Event) -> Option<(u32, &mut State)> {
         let (tag, socket) = ((event.data >> 32) as u32, event.data as u32);
-        let state = self.states.get_mut(socket as usize)?;
+        let state = self.find(socket)?;
         (event.data != WAKER && state.descriptor.is_some() && state.tag == tag)
             .then_some((socket, state))
     }
@@ -280,4 +320,9 @@ impl EpollDriver {
         let outcome = self.attempt(token, requests.request(token)?)?;
         Some(Done { token, outcome })
     }
+}
+
+/// What the system gives back with the events of a registration.
+fn data_of(tag: u32, socket: u32) -> u64 {
+    u64::from(tag) << 32 | u64::from(socket)
 }

@@ -6,6 +6,7 @@
 //!
 //! - A socket is attached with its descriptor, and detached before that is closed. While it is
 //!   attached its number means this socket; what comes late for an earlier one is dropped here.
+//!   Numbers below `handle::SLOTS` are sockets, those above it the attempts of races to connect.
 //! - `start` gives a lane of a socket one request. The answer is its outcome, if it is over
 //!   already, or `None`: then the outcome comes from `next`, exactly once.
 //! - A send or receive may move fewer bytes than asked for; the engine asks again for the rest.
@@ -18,6 +19,8 @@
 //! Only the worker's thread touches a driver; the `Waker` alone is for every thread.
 
 mod epoll;
+#[cfg(test)]
+pub mod sim;
 
 use crate::address::Address;
 use crate::foreign::Buffer;
@@ -25,7 +28,6 @@ use crate::status::OsError;
 use crate::sys::{EventFd, RawDescriptor, SysResult};
 use std::sync::Arc;
 
-pub use crate::sys::BROKEN_PIPE;
 pub use epoll::EpollDriver;
 
 /// The two directions of a socket; each has one request with the driver at most.
@@ -119,6 +121,13 @@ impl Driver {
     pub fn detach(&mut self, socket: u32) {
         match self {
             Driver::Epoll(driver) => driver.detach(socket),
+        }
+    }
+
+    /// The descriptor attached under one number is from now on another's; it has no request.
+    pub fn move_to(&mut self, from: u32, to: u32) -> SysResult<()> {
+        match self {
+            Driver::Epoll(driver) => driver.move_to(from, to),
         }
     }
 

@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 thread_local! {
     /// The process whose worker this thread is.
     static WORKER_OF: Cell<u32> = const { Cell::new(0) };
+    /// The seat that it works on.
+    static SEAT: Cell<Option<u16>> = const { Cell::new(None) };
     /// The process and the number of our callbacks that run on this thread. In a forked child
     /// the process is another one, and so none of them runs.
     static CALLS: Cell<(u32, u32)> = const { Cell::new((0, 0)) };
@@ -25,8 +27,14 @@ thread_local! {
 static EXITING: AtomicBool = AtomicBool::new(false);
 
 /// This thread is a worker from now on. A process is known by a number that a fork changes.
-pub fn become_worker(process: u32) {
+pub fn become_worker(process: u32, seat: u16) {
     WORKER_OF.set(process);
+    SEAT.set(Some(seat));
+}
+
+/// The number of the seat that this thread works on.
+pub fn current_seat() -> Option<u16> {
+    SEAT.get()
 }
 
 pub fn is_worker(process: u32) -> bool {
@@ -59,13 +67,14 @@ pub struct Call {
 
 impl Call {
     pub fn of(shared: &mut Shared, id: u32) -> Call {
+        let result = shared.completion(id);
         let record = shared.operations.at(id);
         debug_assert_eq!(record.stage, Stage::Done);
         Call {
             id,
             callback: record.callback,
-            user_data: record.user_data(),
-            result: record.completion(),
+            user_data: record.user_data,
+            result,
         }
     }
 

@@ -1,12 +1,21 @@
-//! The machinery of a worker. Pure: `operation`, `socket`, `timer`, `arena`, `slots`; shared with
-//! the application's threads: `record`, `seat`, `delivery`; and `worker`, which joins them.
+//! The machinery of a worker. Pure: `socket` with `connect`, `transfer` and `abort`, which are the
+//! rules, on `operation`, `race`, `timer`, `arena` and `slots`; shared with the application's
+//! threads: `record`, `seat`, `delivery`; off the workers: `resolver`; and `worker`, which joins
+//! them.
 
+mod abort;
 pub mod arena;
+mod connect;
 pub mod delivery;
 pub mod operation;
+pub mod race;
 pub mod record;
+pub mod resolver;
 pub mod seat;
+#[cfg(test)]
+mod simulation;
 pub mod slots;
 pub mod socket;
 pub mod timer;
+mod transfer;
 pub mod worker;

@@ -16,6 +16,7 @@ pub enum Kind {
     Connect = 1,
     Send = 2,
     Receive = 3,
+    Resolve = 7,
     #[default]
     Timer = 8,
     Close = 9,
@@ -47,6 +48,10 @@ impl Fault {
 
 /// What an operation keeps of its own besides the application's buffer.
 pub enum Payload {
+    /// A connect by name, while the name is being looked up; only its port is known.
+    Name(u16),
+    /// The addresses to try, in this order.
+    Race(Vec<Address>),
     Connect(Address),
     Copy(Box<[u8]>),
 }
@@ -109,7 +114,9 @@ pub struct Operation {
     pub bytes: usize,
     /// Bytes sent that the socket's count of queued bytes has heard of.
     pub reported: usize,
+    /// When a timer is done, or the next attempt of a race begins.
     pub due: Option<u64>,
+    pub deadline: Option<u64>,
     pub result: Option<Fault>,
     /// Its end also ends what was begun behind it; see `socket::Cut`.
     pub cuts: bool,
@@ -131,6 +138,7 @@ impl Operation {
             buffer,
             payload: begin.payload,
             due: begin.due,
+            deadline: begin.deadline,
             ..Operation::default()
         };
         if let Some(Payload::Copy(bytes)) = operation.payload.as_deref_mut() {
@@ -166,6 +174,10 @@ impl Default for Queue {
 impl Queue {
     pub fn first(&self) -> Option<u32> {
         (self.head != NONE).then_some(self.head)
+    }
+
+    pub fn last(&self) -> Option<u32> {
+        (self.tail != NONE).then_some(self.tail)
     }
 
     pub fn is_empty(&self) -> bool {

@@ -1,12 +1,13 @@
 //! The shared half of operations and sockets: what the application's threads may ask and change.
 //! It lies behind the seat's lock; the worker's half (`operation`, `socket`) needs none.
 
-use super::operation::{Begin, Flags, Kind, Payload, NONE};
-use crate::abi::{asock_callback, asock_result};
+use super::operation::{Begin, Fault, Flags, Kind, Payload, NONE};
+use crate::abi::{asock_callback, asock_result, ASOCK_RESULT_TRUNCATED};
 use crate::address::{Address, Family};
 use crate::foreign::{Buffer, UserData};
 use crate::status::{OsError, Status};
 use crate::sys::{Descriptor, SocketOption};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 /// Where an operation stands, seen from outside.
@@ -21,7 +22,11 @@ pub enum Stage {
     Retired,
 }
 
-/// The shared half of an operation.
+/// The addresses of a name, or why there are none.
+pub type NameAnswer = Result<Vec<Address>, Fault>;
+
+/// The shared half of an operation. There is one for every operation that is pending, so it is
+/// kept small.
 #[derive(Default)]
 pub struct OperationRecord {
     pub stage: Stage,
@@ -42,17 +47,37 @@ pub struct OperationRecord {
     /// The next entry of the inbox, or of the list of completions to be polled.
     pub inbox_next: u32,
     pub ready_next: u32,
-    /// The socket's slot, and its handle as the application knows it.
+    /// The socket's slot, and the generation of its handle as the application knows it.
     pub socket: u32,
-    pub socket_handle: u64,
-    pub handle: u64,
+    pub socket_generation: u32,
     pub callback: asock_callback,
-    pub user_data: Option<UserData>,
+    pub user_data: UserData,
     pub buffer: Buffer,
+    /// On its way to the worker.
     pub payload: Option<Box<Payload>>,
-    pub due: Option<u64>,
-    pub deadline: Option<u64>,
-    pub result: Option<Finished>,
+    /// What the look-up of its name has brought, on its way too.
+    pub answer: Option<Box<NameAnswer>>,
+    pub course: Course,
+}
+
+/// The times of an operation while it is pending, and its result after that.
+#[derive(Clone, Copy)]
+pub enum Course {
+    /// Ticks: when a timer is done, and when the operation times out; 0 is never.
+    Pending {
+        due: u64,
+        deadline: u64,
+    },
+    Done(Finished),
+}
+
+impl Default for Course {
+    fn default() -> Course {
+        Course::Pending {
+            due: 0,
+            deadline: 0,
+        }
+    }
 }
 
 /// The result of an operation, as the engine fixed it.
@@ -60,47 +85,73 @@ pub struct OperationRecord {
 pub struct Finished {
     pub status: Status,
     pub os_error: OsError,
+    /// Bytes moved; for a look-up, the addresses that were found.
     pub bytes: usize,
 }
 
 impl OperationRecord {
     /// What the worker has to know of a new operation.
     pub fn begin(&mut self) -> Begin {
+        let some = |tick: u64| (tick != 0).then_some(tick);
+        let (due, deadline) = match self.course {
+            Course::Pending { due, deadline } => (some(due), some(deadline)),
+            Course::Done(_) => (None, None),
+        };
         Begin {
             kind: self.kind,
             socket: self.socket,
             flags: self.flags,
             buffer: self.buffer,
             payload: self.payload.take(),
-            due: self.due,
-            deadline: self.deadline,
+            due,
+            deadline,
             epoch: self.epoch,
         }
     }
 
-    /// The completion as the application gets it.
-    pub fn completion(&self) -> asock_result {
-        let finished = self.result.unwrap_or(Finished {
-            status: Status::Internal,
-            os_error: OsError(0),
-            bytes: 0,
-        });
-        asock_result {
-            op: self.handle,
-            socket: self.socket_handle,
-            value: 0,
-            bytes: finished.bytes,
-            buffer: self.buffer.pointer().cast(),
-            user_data: self.user_data().pointer(),
-            kind: self.kind as u32,
-            status: finished.status.code(),
-            os_error: finished.os_error.0,
-            flags: 0,
+    /// The tick at which it times out.
+    pub fn deadline(&self) -> Option<u64> {
+        match self.course {
+            Course::Pending { deadline, .. } if deadline != 0 => Some(deadline),
+            _ => None,
         }
     }
 
-    pub fn user_data(&self) -> UserData {
-        self.user_data.unwrap_or(UserData::NONE)
+    pub fn set_deadline(&mut self, tick: Option<u64>) {
+        if let Course::Pending { deadline, .. } = &mut self.course {
+            *deadline = tick.unwrap_or(0);
+        }
+    }
+
+    /// The completion as the application gets it, but for the handles.
+    pub fn completion(&self) -> asock_result {
+        let finished = match self.course {
+            Course::Done(finished) => finished,
+            Course::Pending { .. } => Finished {
+                status: Status::Internal,
+                os_error: OsError(0),
+                bytes: 0,
+            },
+        };
+        let (value, bytes, flags) = match self.kind {
+            Kind::Resolve if finished.bytes > self.buffer.len() => {
+                (finished.bytes, 0, ASOCK_RESULT_TRUNCATED)
+            }
+            Kind::Resolve => (finished.bytes, 0, 0),
+            _ => (0, finished.bytes, 0),
+        };
+        asock_result {
+            op: 0,
+            socket: 0,
+            value: value as u64,
+            bytes,
+            buffer: self.buffer.pointer().cast(),
+            user_data: self.user_data.pointer(),
+            kind: self.kind as u32,
+            status: finished.status.code(),
+            os_error: finished.os_error.0,
+            flags,
+        }
     }
 }
 
@@ -109,8 +160,8 @@ impl OperationRecord {
 pub enum Remote {
     #[default]
     None,
-    Short([u8; 16]),
-    Long(Box<Payload>),
+    Ipv4(Ipv4Addr, u16),
+    Other(Box<Payload>),
 }
 
 impl Remote {
@@ -118,22 +169,22 @@ impl Remote {
         let Some(payload) = payload else {
             return Remote::None;
         };
-        let short = match &*payload {
-            Payload::Connect(address) if address.family() == Family::Ipv4 => {
-                address.as_bytes().try_into().ok()
-            }
-            _ => None,
-        };
-        short.map_or(Remote::Long(payload), Remote::Short)
+        match &*payload {
+            Payload::Connect(address) => match address.ipv4() {
+                Some((host, port)) => Remote::Ipv4(host, port),
+                None => Remote::Other(payload),
+            },
+            _ => Remote::None,
+        }
     }
 
     pub fn address(&self) -> Address {
         match self {
             Remote::None => Address::NONE,
-            Remote::Short(bytes) => Address::from_bytes(bytes),
-            Remote::Long(payload) => match &**payload {
+            Remote::Ipv4(host, port) => Address::of_ipv4(*host, *port),
+            Remote::Other(payload) => match &**payload {
                 Payload::Connect(address) => *address,
-                Payload::Copy(_) => Address::NONE,
+                _ => Address::NONE,
             },
         }
     }

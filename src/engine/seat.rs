@@ -9,19 +9,21 @@
 
 use super::arena::{Growth, OutOfMemory};
 use super::operation::{Begin, Kind, Operation, NONE};
-use super::record::{Chain, Finished, OperationRecord, SocketRecord, Stage};
+use super::record::{Chain, Course, Finished, NameAnswer, OperationRecord, SocketRecord, Stage};
+use super::resolver::Resolver;
 use super::slots::Slots;
 use super::socket::{Engine, Socket};
+use crate::abi::asock_result;
 use crate::driver::Waker;
 use crate::handle::{Handle, HandleKind};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Commands that the worker takes at once, so that it never holds the lock for long.
 const TAKE: usize = if cfg!(test) { 4 } else { 256 };
 /// The most events that one inbox entry turns into.
-const EVENTS_PER_ENTRY: usize = 3;
+const EVENTS_PER_ENTRY: usize = 4;
 pub const EVENTS: usize = TAKE * EVENTS_PER_ENTRY;
 
 /// Threads that wait for different operations mostly sleep on different conditions.
@@ -33,6 +35,7 @@ const SOCKET_ENTRY: u32 = 1 << 31;
 /// What the inbox holds for the worker.
 pub enum Event {
     Begin(u32, Begin),
+    Resolved(u32, NameAnswer),
     Deadline(u32, Option<u64>),
     Cancel(u32),
     Close(u32),
@@ -71,6 +74,10 @@ pub struct Shared {
     /// A drain that the worker has not seen yet.
     pub drain: bool,
     pub waker: Option<Waker>,
+    /// The sockets of the whole runtime.
+    population: Option<Arc<AtomicU32>>,
+    /// Where the names of its operations are looked up.
+    pub resolver: Option<Arc<Resolver>>,
     pub operations: Slots<OperationRecord>,
     pub sockets: Slots<SocketRecord>,
     pub operations_growth: Growth<Operation>,
@@ -82,11 +89,15 @@ pub struct Shared {
 }
 
 pub struct Seat {
+    /// Its number, which the handles of its records bear.
+    pub number: u16,
     /// The number of the process; see `delivery::become_worker`.
     pub process: u32,
     shared: Mutex<Shared>,
     done: [Condvar; CONDITIONS],
     asleep: AtomicBool,
+    /// Sockets on this seat, to be read without the lock.
+    load: AtomicU32,
     /// Callbacks of this seat's operations that are running.
     pub calling: AtomicU32,
 }
@@ -94,7 +105,9 @@ pub struct Seat {
 impl Seat {
     pub fn new(number: u16, process: u32) -> Seat {
         Seat {
+            number,
             process,
+            load: AtomicU32::new(0),
             shared: Mutex::new(Shared {
                 number,
                 service: Service::Vacant,
@@ -102,6 +115,8 @@ impl Seat {
                 stopping: false,
                 drain: false,
                 waker: None,
+                population: None,
+                resolver: None,
                 operations: Slots::new(),
                 sockets: Slots::new(),
                 operations_growth: Growth::new(),
@@ -122,6 +137,34 @@ impl Seat {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub fn load(&self) -> u32 {
+        self.load.load(Ordering::Relaxed)
+    }
+
+    /// A slot for a new socket, with its handle.
+    pub fn new_socket(&self, shared: &mut Shared) -> Result<u64, OutOfMemory> {
+        let handle = shared.new_socket()?;
+        self.load
+            .store(shared.sockets.used() as u32, Ordering::Relaxed);
+        Ok(handle)
+    }
+
+    /// The socket's slot may be used anew.
+    pub fn release_socket(&self, shared: &mut Shared, id: u32) {
+        shared.sockets.release(id);
+        self.load
+            .store(shared.sockets.used() as u32, Ordering::Relaxed);
+        if let Some(population) = &shared.population {
+            population.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The worker is gone, and its runtime.
+    pub fn vacate(&self) {
+        self.lock().vacate();
+        self.load.store(0, Ordering::Relaxed);
+    }
+
     /// Ends the hand-over that was made under `shared`: wakes the worker if it sleeps.
     pub fn hand_over(&self, mut shared: MutexGuard<'_, Shared>) {
         if !self.asleep.load(Ordering::Relaxed) {
@@ -136,6 +179,27 @@ impl Seat {
         }
     }
 
+    /// The name of an operation has been looked up; if the operation is over, nobody cares.
+    pub fn resolved(&self, slot: u32, generation: u32, answer: NameAnswer) {
+        let answer = Box::new(answer);
+        let mut shared = self.lock();
+        let Some(record) = shared.operations.get(slot, generation) else {
+            return;
+        };
+        if record.stage == Stage::Pending {
+            record.answer = Some(answer);
+            shared.link_operation(slot);
+            self.hand_over(shared);
+        }
+    }
+
+    /// Whether an operation has not completed yet.
+    pub fn is_pending(&self, slot: u32, generation: u32) -> bool {
+        let mut shared = self.lock();
+        let record = shared.operations.get(slot, generation);
+        record.is_some_and(|record| record.stage == Stage::Pending)
+    }
+
     /// The worker is up again; a hand-over need not wake it.
     pub fn awake(&self) {
         self.asleep.store(false, Ordering::Relaxed);
@@ -145,7 +209,8 @@ impl Seat {
     pub fn take(&self, engine: &mut Engine, events: &mut Vec<Event>) -> Taken {
         let mut shared = self.lock();
         shared.take(engine, events);
-        let drain = std::mem::take(&mut shared.drain);
+        // Not before the last of what was begun earlier is known to the engine: it must end too.
+        let drain = shared.inbox.length == 0 && std::mem::take(&mut shared.drain);
         let idle = events.is_empty() && !drain && shared.inbox.length == 0;
         if idle {
             self.asleep.store(true, Ordering::Relaxed);
@@ -223,8 +288,7 @@ impl Shared {
         })
     }
 
-    /// A slot for a new socket, with its handle.
-    pub fn new_socket(&mut self) -> Result<u64, OutOfMemory> {
+    fn new_socket(&mut self) -> Result<u64, OutOfMemory> {
         if !self.sockets.has_free() {
             let chunk = self.sockets.grow()?;
             self.sockets_growth.give(chunk).inspect_err(|_| {
@@ -319,12 +383,37 @@ impl Shared {
             if std::mem::take(&mut record.begun) {
                 events.push(Event::Begin(entry, record.begin()));
             }
+            if let Some(answer) = record.answer.take() {
+                events.push(Event::Resolved(entry, *answer));
+            }
             if std::mem::take(&mut record.deadline_changed) {
-                events.push(Event::Deadline(entry, record.deadline));
+                events.push(Event::Deadline(entry, record.deadline()));
             }
             if std::mem::take(&mut record.canceled) {
                 events.push(Event::Cancel(entry));
             }
+        }
+    }
+
+    /// The completion of an operation whose result is visible.
+    pub fn completion(&mut self, id: u32) -> asock_result {
+        let op = self.handle_of(HandleKind::Operation, id);
+        let seat = self.number;
+        let record = self.operations.at(id);
+        let socket = match record.socket {
+            NONE => 0,
+            slot => Handle {
+                kind: HandleKind::Socket,
+                seat,
+                slot,
+                generation: record.socket_generation,
+            }
+            .pack(),
+        };
+        asock_result {
+            op,
+            socket,
+            ..record.completion()
         }
     }
 
@@ -334,7 +423,7 @@ impl Shared {
         let record = self.operations.at(id);
         self.counters.completed += u64::from(record.kind != Kind::Shutdown);
         record.stage = Stage::Done;
-        record.result = Some(finished);
+        record.course = Course::Done(finished);
         if record.kind == Kind::Shutdown {
             self.retire(id);
             Route::Rest
@@ -402,9 +491,11 @@ impl Shared {
     }
 
     /// The runtime has gone. What `asock_end` is to collect stays; all else is retired.
-    pub fn vacate(&mut self) {
+    fn vacate(&mut self) {
         self.service = Service::Vacant;
         self.waker = None;
+        self.population = None;
+        self.resolver = None;
         while self.unlink().is_some() {}
         let mut leaving = Vec::new();
         self.operations.each_used(|id, record| {
@@ -428,7 +519,13 @@ impl Shared {
     }
 
     /// A runtime moves in.
-    pub fn occupy(&mut self, waker: Waker, on_poll: bool) -> Result<(), OutOfMemory> {
+    pub fn occupy(
+        &mut self,
+        waker: Waker,
+        on_poll: bool,
+        population: Arc<AtomicU32>,
+        resolver: Arc<Resolver>,
+    ) -> Result<(), OutOfMemory> {
         debug_assert_eq!(self.service, Service::Vacant);
         // Records that wait to be collected have kept their chunks; the new worker needs its
         // half of them too.
@@ -440,6 +537,8 @@ impl Shared {
         self.stopping = false;
         self.drain = false;
         self.waker = Some(waker);
+        self.population = Some(population);
+        self.resolver = Some(resolver);
         self.counters = Counters::default();
         Ok(())
     }

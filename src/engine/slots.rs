@@ -10,6 +10,8 @@ use crate::handle::{LAST_GENERATION, SLOTS};
 const NONE: u32 = u32::MAX;
 /// The link of a slot that is in use.
 const USED: u32 = u32::MAX - 1;
+/// The link of a slot that is in use, while no handle names it any more.
+const OUTDATED: u32 = u32::MAX - 2;
 
 /// What a handle's slot and generation say.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,9 +26,15 @@ pub enum Issued {
 
 struct Slot<T> {
     generation: u32,
-    /// The next free slot, `NONE` at the end of the list, or `USED`.
+    /// The next free slot, `NONE` at the end of the list, `USED` or `OUTDATED`.
     link: u32,
     value: T,
+}
+
+impl<T> Slot<T> {
+    fn is_used(&self) -> bool {
+        matches!(self.link, USED | OUTDATED)
+    }
 }
 
 impl<T: Default> Default for Slot<T> {
@@ -128,7 +136,7 @@ impl<T: Default> Slots<T> {
         let Some(slot) = self.slot(index) else {
             return;
         };
-        debug_assert_eq!(slot.link, USED);
+        debug_assert!(slot.is_used());
         slot.value = T::default();
         if slot.generation < LAST_GENERATION {
             slot.generation += 1;
@@ -144,7 +152,7 @@ impl<T: Default> Slots<T> {
     /// Makes every handle of the slot stale at once, while the slot stays in use.
     pub fn outdate(&mut self, index: u32) {
         if let Some(slot) = self.slot(index) {
-            slot.generation += 1;
+            slot.link = OUTDATED;
         }
     }
 
@@ -179,7 +187,10 @@ impl<T: Default> Slots<T> {
             None => 0,
             Some(chunk) => match &chunk.slots {
                 None => chunk.base,
-                Some(slots) => slots[(index % CHUNK) as usize].generation,
+                Some(slots) => {
+                    let slot = &slots[(index % CHUNK) as usize];
+                    slot.generation + u32::from(slot.link == OUTDATED)
+                }
             },
         };
         if generation >= 1 && generation < reached {
@@ -193,7 +204,7 @@ impl<T: Default> Slots<T> {
     pub fn each_used(&mut self, mut visit: impl FnMut(u32, &mut T)) {
         for (index, chunk) in (0u32..).zip(&mut self.chunks) {
             for (offset, slot) in (0u32..).zip(chunk.slots.iter_mut().flatten()) {
-                if slot.link == USED {
+                if slot.is_used() {
                     visit(index * CHUNK + offset, &mut slot.value);
                 }
             }
@@ -207,14 +218,14 @@ impl<T: Default> Slots<T> {
             let Some(slots) = &mut chunk.slots else {
                 continue;
             };
-            if slots.iter().all(|slot| slot.link != USED) {
+            if slots.iter().all(|slot| !slot.is_used()) {
                 let reached = slots.iter().map(|slot| slot.generation).max();
                 chunk.base = reached.unwrap_or(chunk.base);
                 chunk.slots = None;
                 continue;
             }
             for (offset, slot) in (0u32..).zip(slots.iter_mut()) {
-                if slot.link != USED && slot.generation <= LAST_GENERATION {
+                if !slot.is_used() && slot.generation <= LAST_GENERATION {
                     slot.link = self.free;
                     self.free = index * CHUNK + offset;
                 }
@@ -260,6 +271,23 @@ mod tests {
                 assert_eq!(slots.used(), held.len());
             }
         }
+    }
+
+    #[test]
+    fn an_outdated_slot_answers_to_no_generation() {
+        let mut slots = Slots::<u8>::new();
+        slots.grow().unwrap();
+        let index = slots.take().unwrap();
+        let generation = slots.generation(index);
+        slots.outdate(index);
+        assert_eq!(slots.issued(index, generation), Issued::Before);
+        for next in generation + 1..generation + 3 {
+            assert_eq!(slots.issued(index, next), Issued::Never);
+        }
+        assert_eq!(slots.used(), 1);
+        slots.release(index);
+        assert_eq!(slots.take(), Some(index));
+        assert_eq!(slots.generation(index), generation + 1);
     }
 
     #[test]

@@ -6,16 +6,20 @@
 //! of its queue: connects and then sends on the output lane, receives on the input lane.
 
 use super::arena::Arena;
-use super::operation::{Begin, Fault, Flags, Kind, Operation, Payload, Phase, Queue, NONE};
+use super::connect::{Attempt, FIRST_ATTEMPT};
+use super::operation::{Begin, Fault, Kind, Operation, Payload, Phase, Queue};
+use super::race::Race;
 use super::timer::Wheel;
-use crate::address::Family;
-use crate::driver::{Lane, Outcome, Request, Token, BROKEN_PIPE};
-use crate::status::{OsError, Status};
+use super::transfer::breaks;
+use crate::address::{Address, Family};
+use crate::driver::{Lane, Outcome, Request, Token};
+use crate::status::Status;
 
 /// What the engine asks of the world: a driver and real descriptors, or a simulation.
 pub trait Steps {
-    /// Makes the descriptor for a connection of that family, with the options that were kept.
-    fn open(&mut self, socket: u32, family: Family) -> Result<(), Fault>;
+    /// Makes the descriptor for a connection of that family, with the options that were kept. The
+    /// number is a socket's or, from `FIRST_ATTEMPT` on, that of an attempt of the socket's race.
+    fn open(&mut self, number: u32, socket: u32, family: Family) -> Result<(), Fault>;
     /// Starts a request; an outcome means that it is over already.
     fn start(&mut self, token: Token, request: Request<'_>) -> Option<Outcome>;
     /// Takes the lane's request back. Without an outcome it is still with the driver, and its
@@ -24,18 +28,23 @@ pub trait Steps {
     /// A receive of urgent data, which never waits.
     fn receive_urgent(&mut self, socket: u32, request: Request<'_>) -> Outcome;
     fn shutdown(&mut self, socket: u32, receive: bool, send: bool);
+    /// The present tick.
+    fn now(&self) -> u64;
+    /// The attempt of a race has won: its descriptor becomes the socket's own.
+    fn adopt(&mut self, socket: u32, attempt: u32, remote: &Address) -> Result<(), Fault>;
     /// The connection stands; the payload names its peer. A fault refuses it after all.
     fn connected(&mut self, socket: u32, remote: Option<Box<Payload>>) -> Result<(), Fault>;
     /// So many bytes of an operation that goes on have left.
     fn sent(&mut self, socket: u32, bytes: usize);
     /// Closes the descriptor of a failed attempt.
     fn discard(&mut self, socket: u32);
-    /// Closes the socket for good; its number may be used anew at once.
+    /// Closes the descriptor for good, if there is one. The socket's number may be used anew when
+    /// `take_closed` has named it.
     fn close(&mut self, socket: u32, reset: bool);
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-enum State {
+pub(super) enum State {
     #[default]
     Idle,
     Connecting,
@@ -46,13 +55,13 @@ enum State {
 /// behind it. Operations still on their way to the worker are recognised by their epoch, which
 /// the application's side raises when it makes that end visible.
 #[derive(Clone, Copy, Debug)]
-struct Cut {
-    fault: Fault,
-    sends_only: bool,
+pub(super) struct Cut {
+    pub fault: Fault,
+    pub sends_only: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-enum LaneState {
+pub(super) enum LaneState {
     #[default]
     Idle,
     /// The driver has the head of the queue.
@@ -64,35 +73,41 @@ enum LaneState {
 /// The worker's half of a socket.
 #[derive(Default)]
 pub struct Socket {
-    connects: Queue,
-    sends: Queue,
-    receives: Queue,
-    state: State,
-    lanes: [LaneState; 2],
+    pub(super) connects: Queue,
+    pub(super) sends: Queue,
+    pub(super) receives: Queue,
+    pub(super) state: State,
+    pub(super) lanes: [LaneState; 2],
     /// There is a descriptor.
-    open: bool,
-    send_shut: bool,
+    pub(super) open: bool,
+    pub(super) send_shut: bool,
     /// The receiving side is to be shut down as soon as the connection stands.
-    receive_shut_pending: bool,
-    closing: bool,
-    draining: bool,
-    reset: bool,
-    epoch: u8,
+    pub(super) receive_shut_pending: bool,
+    pub(super) closing: bool,
+    pub(super) draining: bool,
+    pub(super) reset: bool,
+    pub(super) epoch: u8,
+    /// The race between the addresses of a name.
+    pub(super) race: Option<Box<Race>>,
     /// Sticky: what broke the connection, told to every later operation.
-    broken: Option<Fault>,
-    cut: Option<Cut>,
+    pub(super) broken: Option<Fault>,
+    pub(super) cut: Option<Cut>,
     /// The `begin_close` operation, and what it will say.
-    closer: Option<u32>,
-    close_status: Option<Status>,
+    pub(super) closer: Option<u32>,
+    pub(super) close_status: Option<Status>,
+    /// The next in the list of closed sockets.
+    pub(super) next_closed: Option<u32>,
 }
 
 /// Everything that one worker owns.
 pub struct Engine {
     pub operations: Arena<Operation>,
     pub sockets: Arena<Socket>,
-    timers: Wheel,
-    finished: Queue,
-    pending: usize,
+    pub(super) timers: Wheel,
+    pub(super) finished: Queue,
+    pub(super) closed: Option<u32>,
+    pub(super) attempts: Vec<Option<Attempt>>,
+    pub(super) pending: usize,
 }
 
 impl Engine {
@@ -102,6 +117,8 @@ impl Engine {
             sockets: Arena::new(),
             timers: Wheel::new(now),
             finished: Queue::default(),
+            closed: None,
+            attempts: Vec::new(),
             pending: 0,
         }
     }
@@ -120,6 +137,24 @@ impl Engine {
         !self.finished.is_empty()
     }
 
+    /// The next one is a close: whoever hears of it may take it that the socket's callbacks have returned.
+    pub fn finishes_close(&self) -> bool {
+        let next = self.finished.first();
+        next.is_some_and(|id| self.operations[id].kind == Kind::Close)
+    }
+
+    /// The next socket that is closed and whose operations are all finished. Its number is free
+    /// once those that `take_finished` gave before it have been settled.
+    pub fn take_closed(&mut self) -> Option<u32> {
+        let index = self.closed?;
+        self.closed = self.sockets[index].next_closed.take();
+        Some(index)
+    }
+
+    pub fn has_closed(&self) -> bool {
+        self.closed.is_some()
+    }
+
     /// The tick until which nothing expires.
     pub fn next_expiry(&self) -> Option<u64> {
         self.timers.next()
@@ -127,6 +162,9 @@ impl Engine {
 
     /// The request that the driver has, or is to have, for a lane.
     pub fn request(&self, token: Token) -> Option<Request<'_>> {
+        if token.socket >= FIRST_ATTEMPT {
+            return self.attempt_address(token).map(Request::Connect);
+        }
         let socket = self.sockets.get(token.socket)?;
         let queue = match (token.lane, socket.state) {
             (Lane::Output, State::Connecting) => &socket.connects,
@@ -140,17 +178,19 @@ impl Engine {
     pub fn begin(&mut self, id: u32, begin: Begin, steps: &mut impl Steps) {
         let (index, kind, epoch) = (begin.socket, begin.kind, begin.epoch);
         debug_assert_eq!(self.operations[id].phase, Phase::Free);
-        let expiry = match (begin.due, begin.deadline) {
-            (Some(due), Some(deadline)) => Some(due.min(deadline)),
-            (due, deadline) => due.or(deadline),
-        };
         self.operations[id] = Operation::new(begin);
         self.pending += 1;
-        if let Some(expiry) = expiry {
-            self.timers.insert(&mut self.operations, id, expiry);
-        }
+        self.set_alarm(id);
         match kind {
             Kind::Timer => return,
+            Kind::Resolve => {
+                // A literal address has been looked up already.
+                if let Some(Payload::Race(found)) = self.operations[id].payload.as_deref_mut() {
+                    let found = std::mem::take(found);
+                    self.finish_resolve(id, Ok(found));
+                }
+                return;
+            }
             Kind::Close => {
                 let flags = self.operations[id].flags;
                 return self.close(index, flags, Some(id), steps);
@@ -158,6 +198,9 @@ impl Engine {
             _ => {}
         }
         if let Some(fault) = self.refusal(index, kind, epoch) {
+            if kind == Kind::Connect && self.sockets[index].state == State::Idle {
+                self.cut_connect(id, fault); // What was begun after it waits for it, too.
+            }
             return self.finish(id, fault);
         }
         match kind {
@@ -171,7 +214,7 @@ impl Engine {
             Kind::Send => self.sockets[index].sends.push(&mut self.operations, id),
             Kind::Receive => self.queue_receive(index, id, steps),
             Kind::Shutdown => self.queue_shutdown(index, id, steps),
-            Kind::Timer | Kind::Close => unreachable!("handled above"),
+            Kind::Timer | Kind::Resolve | Kind::Close => unreachable!("handled above"),
         }
         self.pump(index, steps);
     }
@@ -179,6 +222,9 @@ impl Engine {
     /// What already speaks against an operation that arrives.
     fn refusal(&self, index: u32, kind: Kind, epoch: u8) -> Option<Fault> {
         let socket = &self.sockets[index];
+        if socket.broken.is_some() && kind != Kind::Connect {
+            return socket.broken; // Once told, it is told always.
+        }
         if let Some(cut) = socket.cut {
             if epoch != socket.epoch && (!cut.sends_only || kind == Kind::Send) {
                 return Some(cut.fault);
@@ -189,9 +235,6 @@ impl Engine {
                 Some(Fault::of(Status::AlreadyConnected))
             }
             Kind::Send | Kind::Receive | Kind::Shutdown => {
-                if socket.broken.is_some() {
-                    return socket.broken;
-                }
                 if socket.state == State::Idle {
                     return Some(Fault::of(Status::NotConnected));
                 }
@@ -206,7 +249,7 @@ impl Engine {
         let urgent = self.operations[id].flags.out_of_band;
         if urgent && self.sockets[index].state == State::Connected {
             let outcome = steps.receive_urgent(index, request_of(&self.operations[id]));
-            self.finish_outcome(id, outcome);
+            self.finish_outcome(id, outcome, steps);
         } else {
             self.sockets[index].receives.push(&mut self.operations, id);
         }
@@ -231,81 +274,7 @@ impl Engine {
         }
     }
 
-    /// Ends an operation that the application no longer wants; `status` says why.
-    pub fn abort(&mut self, id: u32, status: Status, steps: &mut impl Steps) {
-        if self.operations[id].phase != Phase::Queued {
-            return;
-        }
-        let index = self.operations[id].socket;
-        match self.operations[id].kind {
-            Kind::Timer => return self.finish(id, Fault::of(status)),
-            Kind::Close => self.abort_close(index, status, steps),
-            _ => self.abort_queued(id, Fault::of(status), steps),
-        }
-        self.pump(index, steps);
-    }
-
-    fn abort_close(&mut self, index: u32, status: Status, steps: &mut impl Steps) {
-        let socket = &mut self.sockets[index];
-        if !socket.draining {
-            return; // It is closing already, and as fast as it can.
-        }
-        socket.draining = false;
-        socket.close_status = Some(status);
-        let rest = match status {
-            Status::Stopped => Status::Stopped,
-            _ => Status::Closed,
-        };
-        self.abort_all_of(index, Fault::of(rest), steps);
-    }
-
-    /// Ends one operation of a socket's queues. The one that is with the driver ends when the
-    /// driver has let go of its buffer.
-    fn abort_queued(&mut self, id: u32, fault: Fault, steps: &mut impl Steps) {
-        let index = self.operations[id].socket;
-        let lane = match self.operations[id].kind {
-            Kind::Receive => Lane::Input,
-            _ => Lane::Output,
-        };
-        let token = Token {
-            socket: index,
-            lane,
-        };
-        let socket = &mut self.sockets[index];
-        let is_head = match lane {
-            Lane::Input => socket.receives.first() == Some(id),
-            Lane::Output if socket.state == State::Connecting => {
-                socket.connects.first() == Some(id)
-            }
-            Lane::Output => socket.sends.first() == Some(id),
-        };
-        let state = &mut socket.lanes[lane as usize];
-        match *state {
-            LaneState::Busy if is_head => {
-                self.operations[id].fate.get_or_insert(fault.status);
-                *state = LaneState::Canceling;
-                if let Some(outcome) = steps.cancel(token) {
-                    self.lane_done(token, outcome, steps);
-                }
-            }
-            LaneState::Canceling if is_head => {
-                self.operations[id].fate.get_or_insert(fault.status);
-            }
-            _ if is_head && self.operations[id].kind == Kind::Connect => {
-                self.connect_failed(index, fault, steps);
-            }
-            _ => {
-                self.leave_queue(id);
-                let cut = self.operations[id].kind == Kind::Send && self.operations[id].bytes > 0;
-                self.finish(id, fault);
-                if cut {
-                    self.cut_sends(index, id, fault);
-                }
-            }
-        }
-    }
-
-    fn leave_queue(&mut self, id: u32) {
+    pub(super) fn leave_queue(&mut self, id: u32) {
         let socket = &mut self.sockets[self.operations[id].socket];
         let queue = match self.operations[id].kind {
             Kind::Connect => &mut socket.connects,
@@ -315,63 +284,18 @@ impl Engine {
         queue.remove(&mut self.operations, id);
     }
 
-    fn abort_all_of(&mut self, index: u32, fault: Fault, steps: &mut impl Steps) {
-        while self.abort_next(index, fault, |socket| socket.connects.first(), steps) {}
-        while self.abort_next(index, fault, |socket| socket.sends.first(), steps) {}
-        self.abort_receives(index, fault, steps);
-    }
-
-    fn abort_receives(&mut self, index: u32, fault: Fault, steps: &mut impl Steps) {
-        while self.abort_next(index, fault, |socket| socket.receives.first(), steps) {}
-    }
-
-    /// Aborts the head of a queue, or, while the driver holds on to it, the one behind it.
-    fn abort_next(
-        &mut self,
-        index: u32,
-        fault: Fault,
-        head: impl Fn(&Socket) -> Option<u32>,
-        steps: &mut impl Steps,
-    ) -> bool {
-        let Some(first) = head(&self.sockets[index]) else {
-            return false;
-        };
-        if self.operations[first].fate.is_none() {
-            self.abort_queued(first, fault, steps);
-            return true;
-        }
-        match self.operations[first].next {
-            NONE => false,
-            second => {
-                self.abort_queued(second, fault, steps);
-                true
-            }
-        }
-    }
-
-    /// The socket's handle is gone; `closer` is told when all is over.
-    pub fn close(&mut self, index: u32, flags: Flags, closer: Option<u32>, steps: &mut impl Steps) {
-        let closed = Fault::of(Status::Closed);
-        let socket = &mut self.sockets[index];
-        socket.closing = true;
-        socket.reset = flags.reset;
-        socket.closer = closer;
-        socket.draining = flags.drain && !socket.sends.is_empty();
-        if socket.draining {
-            self.abort_receives(index, closed, steps);
-        } else {
-            self.abort_all_of(index, closed, steps);
-        }
-        self.pump(index, steps);
-    }
-
     /// The driver reports the end of what a lane had started.
     pub fn done(&mut self, token: Token, outcome: Outcome, steps: &mut impl Steps) {
-        self.lane_done(token, outcome, steps);
-        self.pump(token.socket, steps);
+        if token.socket < FIRST_ATTEMPT {
+            self.lane_done(token, outcome, steps);
+            self.pump(token.socket, steps);
+        } else if let Some(socket) = self.socket_of_attempt(token) {
+            self.attempt_done(token, outcome, steps);
+            self.pump(socket, steps);
+        }
     }
 
-    fn lane_done(&mut self, token: Token, outcome: Outcome, steps: &mut impl Steps) {
+    pub(super) fn lane_done(&mut self, token: Token, outcome: Outcome, steps: &mut impl Steps) {
         let socket = &mut self.sockets[token.socket];
         debug_assert_ne!(socket.lanes[token.lane as usize], LaneState::Idle);
         socket.lanes[token.lane as usize] = LaneState::Idle;
@@ -382,193 +306,8 @@ impl Engine {
         }
     }
 
-    fn connect_done(&mut self, index: u32, outcome: Outcome, steps: &mut impl Steps) {
-        let Some(id) = self.sockets[index].connects.first() else {
-            return;
-        };
-        let fate = self.operations[id].fate.unwrap_or(Status::Canceled);
-        match outcome {
-            Outcome::Failed(error) => self.connect_failed(index, Fault::system(error), steps),
-            Outcome::Canceled => self.connect_failed(index, Fault::of(fate), steps),
-            Outcome::Done(_) => {
-                let remote = self.operations[id].payload.take();
-                if let Err(fault) = steps.connected(index, remote) {
-                    return self.connect_failed(index, fault, steps);
-                }
-                let socket = &mut self.sockets[index];
-                socket.state = State::Connected;
-                if std::mem::take(&mut socket.receive_shut_pending) {
-                    steps.shutdown(index, true, false);
-                }
-                socket.connects.remove(&mut self.operations, id);
-                self.finish(id, Fault::of(Status::Ok));
-                while let Some(id) = self.sockets[index].connects.pop(&mut self.operations) {
-                    self.finish(id, Fault::of(Status::AlreadyConnected));
-                }
-            }
-        }
-    }
-
-    /// The attempt is over, and so is everything that waited for it; the handle may try again.
-    fn connect_failed(&mut self, index: u32, fault: Fault, steps: &mut impl Steps) {
-        let socket = &mut self.sockets[index];
-        if std::mem::take(&mut socket.open) {
-            steps.discard(index);
-        }
-        socket.state = State::Idle;
-        socket.send_shut = false;
-        socket.receive_shut_pending = false;
-        socket.epoch = socket.epoch.wrapping_add(1);
-        socket.cut = Some(Cut {
-            fault,
-            sends_only: false,
-        });
-        if let Some(first) = socket.connects.first() {
-            self.operations[first].cuts = true;
-        }
-        let queues = [socket.connects, socket.sends, socket.receives];
-        socket.connects = Queue::default();
-        socket.sends = Queue::default();
-        socket.receives = Queue::default();
-        for mut queue in queues {
-            while let Some(id) = queue.pop(&mut self.operations) {
-                self.finish(id, fault);
-            }
-        }
-    }
-
-    fn send_done(&mut self, index: u32, outcome: Outcome, steps: &mut impl Steps) {
-        let Some(id) = self.sockets[index].sends.first() else {
-            return;
-        };
-        let operation = &mut self.operations[id];
-        if let Outcome::Done(bytes) = outcome {
-            operation.bytes += bytes;
-            if operation.bytes < operation.buffer.len() && operation.fate.is_none() {
-                operation.reported += bytes;
-                return steps.sent(index, bytes); // The rest goes on as soon as there is room.
-            }
-        }
-        let complete = operation.bytes == operation.buffer.len();
-        let mut fault = match (outcome, operation.fate) {
-            (Outcome::Done(_), _) if complete => Fault::of(Status::Ok),
-            (Outcome::Failed(error), _) => Fault::system(error),
-            (_, fate) => Fault::of(fate.unwrap_or(Status::Canceled)),
-        };
-        if fault.os_error == BROKEN_PIPE && self.sockets[index].send_shut {
-            fault.status = Status::ShutDown;
-        } else if let (Status::Canceled, None, Some(broken)) = (
-            fault.status,
-            self.operations[id].fate,
-            self.sockets[index].broken,
-        ) {
-            fault = broken;
-        }
-        self.leave_queue(id);
-        self.finish(id, fault);
-        if fault.status == Status::Ok {
-            return;
-        }
-        if breaks(fault) {
-            self.broke(index, fault, steps);
-        } else if self.operations[id].bytes > 0 {
-            self.cut_sends(index, id, fault);
-        }
-    }
-
-    /// A send ended after its first byte: what was queued behind it must not follow.
-    fn cut_sends(&mut self, index: u32, id: u32, fault: Fault) {
-        self.operations[id].cuts = true;
-        let socket = &mut self.sockets[index];
-        socket.epoch = socket.epoch.wrapping_add(1);
-        let fault = Fault::of(fault.status);
-        socket.cut = Some(Cut {
-            fault,
-            sends_only: true,
-        });
-        let mut next = socket.sends.first();
-        while let Some(id) = next {
-            let following = self.operations[id].next;
-            next = (following != NONE).then_some(following);
-            if self.operations[id].kind == Kind::Send {
-                self.leave_queue(id);
-                self.finish(id, fault);
-            }
-        }
-    }
-
-    fn receive_done(&mut self, index: u32, outcome: Outcome, steps: &mut impl Steps) {
-        let Some(id) = self.sockets[index].receives.first() else {
-            return;
-        };
-        let broken = self.sockets[index].broken;
-        let operation = &mut self.operations[id];
-        let fault = match outcome {
-            Outcome::Done(0) => match broken {
-                Some(broken) => broken,
-                None => Fault::of(Status::Ok),
-            },
-            Outcome::Done(bytes) => {
-                operation.bytes += bytes;
-                let more = operation.flags.all && operation.bytes < operation.buffer.len();
-                match operation.fate {
-                    None if more => return, // The rest of the buffer is still to be filled.
-                    Some(fate) if more => Fault::of(fate),
-                    _ => Fault::of(Status::Ok),
-                }
-            }
-            Outcome::Failed(error) => Fault::system(error),
-            Outcome::Canceled => match (operation.fate, broken) {
-                (Some(fate), _) => Fault::of(fate),
-                (None, Some(broken)) => broken,
-                (None, None) => Fault::of(Status::Canceled),
-            },
-        };
-        self.leave_queue(id);
-        self.finish(id, fault);
-        if matches!(outcome, Outcome::Failed(_)) && breaks(fault) {
-            self.broke(index, fault, steps);
-        }
-    }
-
-    /// The connection is gone: everything that is pending says so, and all that comes later.
-    fn broke(&mut self, index: u32, fault: Fault, steps: &mut impl Steps) {
-        if self.sockets[index].broken.is_some() {
-            return;
-        }
-        self.sockets[index].broken = Some(fault);
-        self.abort_broken(index, Lane::Output, fault, steps);
-        self.abort_broken(index, Lane::Input, fault, steps);
-    }
-
-    fn abort_broken(&mut self, index: u32, lane: Lane, fault: Fault, steps: &mut impl Steps) {
-        let token = Token {
-            socket: index,
-            lane,
-        };
-        if self.sockets[index].lanes[lane as usize] == LaneState::Busy {
-            self.sockets[index].lanes[lane as usize] = LaneState::Canceling;
-            if let Some(outcome) = steps.cancel(token) {
-                self.lane_done(token, outcome, steps);
-            }
-        }
-        if self.sockets[index].lanes[lane as usize] != LaneState::Idle {
-            return; // The pump ends the rest when the driver has let go.
-        }
-        loop {
-            let socket = &self.sockets[index];
-            let head = match lane {
-                Lane::Input => socket.receives.first(),
-                Lane::Output => socket.sends.first(),
-            };
-            let Some(id) = head else { return };
-            self.leave_queue(id);
-            self.finish(id, fault);
-        }
-    }
-
     /// Starts what can be started, until nothing moves.
-    fn pump(&mut self, index: u32, steps: &mut impl Steps) {
+    pub(super) fn pump(&mut self, index: u32, steps: &mut impl Steps) {
         while self.pump_output(index, steps) || self.pump_input(index, steps) {}
         let socket = &self.sockets[index];
         let settled = socket.lanes == [LaneState::Idle; 2]
@@ -578,6 +317,7 @@ impl Engine {
         if socket.closing && settled {
             let socket = std::mem::take(&mut self.sockets[index]);
             steps.close(index, socket.reset);
+            self.sockets[index].next_closed = self.closed.replace(index);
             if let Some(closer) = socket.closer {
                 let status = socket.close_status.unwrap_or(Status::Ok);
                 self.finish(closer, Fault::of(status));
@@ -617,25 +357,6 @@ impl Engine {
         }
     }
 
-    fn start_connect(&mut self, index: u32, steps: &mut impl Steps) -> bool {
-        let socket = &mut self.sockets[index];
-        let Some(id) = socket.connects.first() else {
-            return false;
-        };
-        if !socket.open {
-            let family = match self.operations[id].payload.as_deref() {
-                Some(Payload::Connect(address)) => address.family(),
-                _ => Family::None,
-            };
-            if let Err(fault) = steps.open(index, family) {
-                self.connect_failed(index, fault, steps);
-                return true;
-            }
-            self.sockets[index].open = true;
-        }
-        self.start(index, Lane::Output, steps)
-    }
-
     /// One move on the input lane; false when there is none.
     fn pump_input(&mut self, index: u32, steps: &mut impl Steps) -> bool {
         let socket = &self.sockets[index];
@@ -652,7 +373,7 @@ impl Engine {
         } else if self.operations[id].flags.out_of_band {
             let outcome = steps.receive_urgent(index, request_of(&self.operations[id]));
             self.leave_queue(id);
-            self.finish_outcome(id, outcome);
+            self.finish_outcome(id, outcome, steps);
         } else {
             return self.start(index, Lane::Input, steps);
         }
@@ -660,7 +381,7 @@ impl Engine {
     }
 
     /// Gives the head of a lane to the driver; true when it is back already.
-    fn start(&mut self, index: u32, lane: Lane, steps: &mut impl Steps) -> bool {
+    pub(super) fn start(&mut self, index: u32, lane: Lane, steps: &mut impl Steps) -> bool {
         let token = Token {
             socket: index,
             lane,
@@ -679,7 +400,7 @@ impl Engine {
         }
     }
 
-    fn finish_outcome(&mut self, id: u32, outcome: Outcome) {
+    fn finish_outcome(&mut self, id: u32, outcome: Outcome, steps: &mut impl Steps) {
         let fault = match outcome {
             Outcome::Done(bytes) => {
                 self.operations[id].bytes = bytes;
@@ -689,10 +410,13 @@ impl Engine {
             Outcome::Canceled => Fault::of(Status::Canceled),
         };
         self.finish(id, fault);
+        if breaks(fault) {
+            self.broke(self.operations[id].socket, fault, steps);
+        }
     }
 
     /// Fixes an operation's result. From here on nobody touches its buffer.
-    fn finish(&mut self, id: u32, fault: Fault) {
+    pub(super) fn finish(&mut self, id: u32, fault: Fault) {
         debug_assert_eq!(self.operations[id].phase, Phase::Queued);
         self.timers.remove(&mut self.operations, id);
         let operation = &mut self.operations[id];
@@ -705,51 +429,39 @@ impl Engine {
 
     /// The deadline of a pending operation is set anew, or taken away.
     pub fn set_deadline(&mut self, id: u32, deadline: Option<u64>) {
-        if self.operations[id].phase != Phase::Queued {
-            return;
+        if self.operations[id].phase == Phase::Queued {
+            self.operations[id].deadline = deadline;
+            self.set_alarm(id);
         }
-        let due = self.operations[id].due;
-        let expiry = match (due, deadline) {
+    }
+
+    /// Arms an operation's timer for whichever comes first.
+    pub(super) fn set_alarm(&mut self, id: u32) {
+        let operation = &self.operations[id];
+        let alarm = match (operation.due, operation.deadline) {
             (Some(due), Some(deadline)) => Some(due.min(deadline)),
             (due, deadline) => due.or(deadline),
         };
-        self.timers.remove(&mut self.operations, id);
-        if let Some(expiry) = expiry {
-            self.timers.insert(&mut self.operations, id, expiry);
+        match alarm {
+            Some(tick) => self.timers.insert(&mut self.operations, id, tick),
+            None => self.timers.remove(&mut self.operations, id),
         }
     }
 
-    /// Time has come to `now`: timers are done, and what is late times out.
+    /// Time has come to `now`: timers are done, races go on, and what is late times out.
     pub fn expire(&mut self, now: u64, steps: &mut impl Steps) {
         self.timers.advance(&mut self.operations, now);
         while let Some(id) = self.timers.take_due(&mut self.operations) {
-            match self.operations[id].due {
-                Some(due) if due <= now => self.finish(id, Fault::of(Status::Ok)),
+            let operation = &mut self.operations[id];
+            let due = operation.due.is_some_and(|due| due <= now);
+            match operation.kind {
+                Kind::Timer if due => self.finish(id, Fault::of(Status::Ok)),
+                Kind::Connect if due && operation.deadline.is_none_or(|limit| limit > now) => {
+                    operation.due = None;
+                    self.set_alarm(id);
+                    self.pump(self.operations[id].socket, steps);
+                }
                 _ => self.abort(id, Status::TimedOut, steps),
-            }
-        }
-    }
-
-    /// Ends every operation, as a drain or stop does.
-    pub fn abort_everything(&mut self, status: Status, steps: &mut impl Steps) {
-        for id in 0..self.operations.end() {
-            if self.is_queued(id) {
-                self.abort(id, status, steps);
-            }
-        }
-    }
-
-    fn is_queued(&self, id: u32) -> bool {
-        let operation = self.operations.get(id);
-        operation.is_some_and(|operation| operation.phase == Phase::Queued)
-    }
-
-    /// Closes every socket that still has a descriptor; the operations have ended before.
-    pub fn close_everything(&mut self, steps: &mut impl Steps) {
-        for index in 0..self.sockets.end() {
-            let socket = self.sockets.get(index);
-            if socket.is_some_and(|socket| socket.open && !socket.closing) {
-                self.close(index, Flags::default(), None, steps);
             }
         }
     }
@@ -772,17 +484,4 @@ fn request_of(operation: &Operation) -> Request<'_> {
             out_of_band: operation.flags.out_of_band,
         },
     }
-}
-
-/// Whether the connection is of no more use after that.
-fn breaks(fault: Fault) -> bool {
-    fault.os_error != OsError(0)
-        && matches!(
-            fault.status,
-            Status::ConnectionReset
-                | Status::ConnectionAborted
-                | Status::TimedOut
-                | Status::HostUnreachable
-                | Status::NetworkUnreachable
-        )
 }

@@ -3,6 +3,7 @@
 //! One turn takes the inbox, lets the driver work, looks at the clock, and delivers what has
 //! finished; callbacks come last, with nothing borrowed and nothing locked.
 
+use super::connect::FIRST_ATTEMPT;
 use super::delivery::{self, Call, Poll};
 use super::operation::{Fault, Kind, Payload, Phase};
 use super::record::{Finished, Remote, Settings};
@@ -17,7 +18,7 @@ use crate::sys::{
     clock, option, Descriptor, SocketOption, SysResult, CONNECTION_REFUSED, OUT_OF_MEMORY,
 };
 use std::panic::{catch_unwind, AssertUnwindSafe};
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 
 /// Completions delivered under one look at the lock.
 const BATCH: usize = if cfg!(test) { 4 } else { 256 };
@@ -46,6 +47,8 @@ pub struct Worker {
     seat: &'static Seat,
     engine: Engine,
     driver: Driver,
+    /// The descriptors of races, by the numbers of their attempts.
+    attempts: Vec<Option<Prepared>>,
     poll: Option<Arc<Poll>>,
     events: Vec<Event>,
     calls: Vec<Call>,
@@ -64,6 +67,7 @@ impl Worker {
             seat,
             engine: Engine::new(tick_of(clock::now_ns())),
             driver,
+            attempts: Vec::new(),
             poll,
             events,
             calls,
@@ -73,7 +77,7 @@ impl Worker {
 
     /// The body of the worker's thread.
     pub fn run(mut self) {
-        delivery::become_worker(self.seat.process);
+        delivery::become_worker(self.seat.process, self.seat.number);
         let ran = catch_unwind(AssertUnwindSafe(|| log::inside(|| self.turns())));
         if ran.is_err() {
             let _ = catch_unwind(AssertUnwindSafe(|| log::inside(|| self.break_down())));
@@ -106,6 +110,7 @@ impl Worker {
         let ports = Ports {
             seat: self.seat,
             driver: &mut self.driver,
+            attempts: &mut self.attempts,
         };
         (&mut self.engine, ports)
     }
@@ -116,6 +121,7 @@ impl Worker {
         for event in events.drain(..) {
             match event {
                 Event::Begin(id, begin) => engine.begin(id, begin, &mut ports),
+                Event::Resolved(id, answer) => engine.resolved(id, answer, &mut ports),
                 Event::Deadline(id, deadline) => engine.set_deadline(id, deadline),
                 Event::Cancel(id) => engine.abort(id, Status::Canceled, &mut ports),
                 Event::Close(socket) => {
@@ -173,7 +179,7 @@ impl Worker {
 
     /// Hands out what has finished.
     fn deliver(&mut self) {
-        while self.engine.has_finished() {
+        while self.engine.has_finished() || self.engine.has_closed() {
             let polled = self.publish();
             if let (Some(poll), true) = (&self.poll, polled > 0) {
                 poll.add(polled);
@@ -200,6 +206,9 @@ impl Worker {
         let seat = self.seat;
         let mut shared = seat.lock();
         while self.calls.len() < self.calls.capacity().min(BATCH) {
+            if self.engine.finishes_close() && !self.calls.is_empty() {
+                break; // Nobody learns of it while callbacks are still to be called.
+            }
             let Some(id) = self.engine.take_finished() else {
                 break;
             };
@@ -213,6 +222,13 @@ impl Worker {
             }
             if awaited {
                 seat.wake_waiters(id);
+            }
+        }
+        // Only now: the completions of a socket are settled on its record.
+        while !self.engine.has_finished() {
+            match self.engine.take_closed() {
+                Some(socket) => seat.release_socket(&mut shared, socket),
+                None => break,
             }
         }
         polled
@@ -276,7 +292,9 @@ impl Worker {
             call.make(self.seat, clock::now_ns());
         }
         let mut polled = 0;
-        for id in self.seat.lock().break_down() {
+        // Taken out of the loop's head, where the lock would be held all through it.
+        let broken = self.seat.lock().break_down();
+        for id in broken {
             let mut shared = self.seat.lock();
             let finished = Finished {
                 status: Status::Internal,
@@ -299,47 +317,75 @@ impl Worker {
     }
 }
 
+/// A descriptor with the options of a socket, as they were at some version.
+struct Prepared {
+    descriptor: Descriptor,
+    family: Family,
+    version: Option<u32>,
+}
+
 /// The real world for the engine's steps.
 struct Ports<'a> {
     seat: &'static Seat,
     driver: &'a mut Driver,
+    attempts: &'a mut Vec<Option<Prepared>>,
 }
 
 impl Ports<'_> {
-    /// Sets what was kept for this socket on a new descriptor, and publishes the descriptor. The
-    /// application may set more meanwhile, hence the second look under the lock.
-    fn prepare(&mut self, socket: u32, family: Family, descriptor: Descriptor) -> SysResult<()> {
-        let raw = descriptor.raw();
-        let mut applied = None;
+    /// Brings the options of a descriptor up to date. The application may set more meanwhile,
+    /// hence the second look under the lock, which is given back with all as it should be.
+    fn prepare(
+        &self,
+        socket: u32,
+        prepared: &mut Prepared,
+    ) -> SysResult<MutexGuard<'static, Shared>> {
         loop {
             let mut shared = self.seat.lock();
-            let record = shared.sockets.at(socket);
-            let version = record.settings.as_ref().map_or(0, |kept| kept.version);
-            if applied == Some(version) {
-                record.family = Some(family);
-                record.descriptor = Some(Arc::new(descriptor));
-                return Ok(());
+            let settings = shared.sockets.at(socket).settings.as_deref();
+            let version = settings.map_or(0, |kept| kept.version);
+            if prepared.version == Some(version) {
+                return Ok(shared);
             }
-            let kept = record.settings.as_deref().cloned().unwrap_or_default();
+            let kept = settings.cloned().unwrap_or_default();
             drop(shared);
-            apply(raw, family, &kept)?;
-            applied = Some(version);
+            apply(prepared.descriptor.raw(), prepared.family, &kept)?;
+            prepared.version = Some(version);
         }
+    }
+
+    /// Makes a prepared descriptor the socket's own.
+    fn settle_in(&self, socket: u32, mut prepared: Prepared) -> SysResult<()> {
+        let mut shared = self.prepare(socket, &mut prepared)?;
+        let record = shared.sockets.at(socket);
+        record.family = Some(prepared.family);
+        record.descriptor = Some(Arc::new(prepared.descriptor));
+        Ok(())
+    }
+
+    /// Keeps the descriptor of an attempt.
+    fn keep_attempt(&mut self, number: u32, mut prepared: Prepared, socket: u32) -> SysResult<()> {
+        drop(self.prepare(socket, &mut prepared)?);
+        let place = (number - FIRST_ATTEMPT) as usize;
+        if place >= self.attempts.len() {
+            let more = place + 1 - self.attempts.len();
+            let room = self.attempts.try_reserve(more);
+            room.map_err(|_| OUT_OF_MEMORY)?;
+            self.attempts.resize_with(place + 1, || None);
+        }
+        self.attempts[place] = Some(prepared);
+        Ok(())
     }
 }
 
 impl Ports<'_> {
     /// Where nobody listens on a port of this machine, the system may choose that very port for
     /// our end too, and then TCP connects the socket with itself. That is a refusal.
-    fn refuse_itself(&mut self, socket: u32, remote: &Address) -> Result<(), Fault> {
-        let itself = remote.is_loopback()
-            && self
-                .driver
-                .descriptor(socket)
-                .is_some_and(|descriptor| system::local_name(descriptor).as_ref() == Ok(remote));
-        match itself {
-            true => Err(Fault::system(CONNECTION_REFUSED)),
-            false => Ok(()),
+    fn refuse_itself(&self, socket: u32, remote: &Address) -> Result<(), Fault> {
+        match self.driver.descriptor(socket) {
+            Some(descriptor) if system::is_its_own_peer(descriptor, remote.port()) => {
+                Err(Fault::system(CONNECTION_REFUSED))
+            }
+            _ => Ok(()),
         }
     }
 }
@@ -360,11 +406,38 @@ fn apply(
 }
 
 impl Steps for Ports<'_> {
-    fn open(&mut self, socket: u32, family: Family) -> Result<(), Fault> {
+    fn open(&mut self, number: u32, socket: u32, family: Family) -> Result<(), Fault> {
         let descriptor = system::open(family, system::Kind::Stream).map_err(Fault::system)?;
-        let attached = self.driver.attach(socket, descriptor.raw());
-        let prepared = attached.and_then(|()| self.prepare(socket, family, descriptor));
-        prepared.map_err(|error| {
+        let raw = descriptor.raw();
+        let prepared = Prepared {
+            descriptor,
+            family,
+            version: None,
+        };
+        let opened = match number {
+            attempt if attempt >= FIRST_ATTEMPT => self.keep_attempt(attempt, prepared, socket),
+            _ => self.settle_in(socket, prepared),
+        };
+        let opened = opened.and_then(|()| self.driver.attach(number, raw));
+        opened.map_err(|error| {
+            self.discard(number);
+            Fault::system(error)
+        })
+    }
+
+    fn now(&self) -> u64 {
+        tick_of(clock::now_ns())
+    }
+
+    fn adopt(&mut self, socket: u32, attempt: u32, remote: &Address) -> Result<(), Fault> {
+        self.refuse_itself(attempt, remote)?;
+        let place = (attempt - FIRST_ATTEMPT) as usize;
+        let Some(prepared) = self.attempts.get_mut(place).and_then(Option::take) else {
+            return Err(Fault::of(Status::Internal));
+        };
+        let moved = self.driver.move_to(attempt, socket);
+        let settled = moved.and_then(|()| self.settle_in(socket, prepared));
+        settled.map_err(|error| {
             self.driver.detach(socket);
             Fault::system(error)
         })
@@ -414,10 +487,15 @@ impl Steps for Ports<'_> {
         self.seat.lock().sockets.at(socket).queued -= bytes as u64;
     }
 
-    fn discard(&mut self, socket: u32) {
-        self.driver.detach(socket);
-        let descriptor = self.seat.lock().sockets.at(socket).descriptor.take();
-        drop(descriptor); // Not under the lock: it may be a system call.
+    fn discard(&mut self, number: u32) {
+        self.driver.detach(number);
+        if number >= FIRST_ATTEMPT {
+            let place = (number - FIRST_ATTEMPT) as usize;
+            drop(self.attempts.get_mut(place).and_then(Option::take));
+        } else {
+            let descriptor = self.seat.lock().sockets.at(number).descriptor.take();
+            drop(descriptor); // Not under the lock: it may be a system call.
+        }
     }
 
     fn close(&mut self, socket: u32, reset: bool) {
@@ -426,7 +504,6 @@ impl Steps for Ports<'_> {
         let descriptor = record.descriptor.take();
         let linger = record.settings.as_ref();
         let linger = linger.and_then(|kept| kept.system[SocketOption::LingerS as usize]);
-        shared.sockets.release(socket);
         drop(shared);
         let Some(descriptor) = descriptor else {
             return;
@@ -436,11 +513,9 @@ impl Steps for Ports<'_> {
         self.driver.detach(socket);
         // A child of fork may hold a copy of the descriptor, so the peer is told by a call of its
         // own and not by the close, which would then say nothing. Errors mean that the peer knows.
-        if reset || linger == Some(0) {
-            let _ = system::disconnect(raw);
-        } else if input_waits {
-            // The system's close resets the connection, since the peer's data was not taken.
-        } else {
+        // Where the peer's data was not taken, the system's close resets the connection.
+        let resets = reset || linger == Some(0) || input_waits;
+        if !resets || system::disconnect(raw).is_err() {
             let _ = system::shutdown(raw, true, true);
         }
         if linger.is_some_and(|seconds| seconds > 0) {

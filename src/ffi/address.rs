@@ -6,6 +6,7 @@ use std::fmt::{self, Write};
 use super::{endpoint, guard, require};
 use crate::abi::*;
 use crate::address::{Address, Family};
+use crate::runtime::Host;
 use crate::status::{Answer, Status};
 
 /// Reads a literal address: IPv4 as a strict dotted quad (octal, hexadecimal and short forms are none), IPv6 with an
@@ -25,7 +26,10 @@ pub unsafe extern "C" fn asock_address_parse(
     guard(|| {
         require(!address.is_null())?;
         // SAFETY: the header says that a host is a text that ends with a zero.
-        let parsed = unsafe { endpoint(host, port) }?.ok_or(Status::InvalidArgument)?;
+        let parsed = match unsafe { endpoint(host, port) }? {
+            Host::Address(address) => address,
+            Host::Name(..) => return Err(Status::InvalidArgument),
+        };
         // SAFETY: not NULL, and the header says that it may be written.
         unsafe { address.write(parsed.to_abi()) };
         Ok(())

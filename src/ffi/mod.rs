@@ -14,7 +14,7 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 use crate::abi::{asock_callback, asock_op, asock_status, ASOCK_OK};
 use crate::address::{Address, Family, ParseFailure};
 use crate::foreign::{Buffer, HandleOut, Notify, UserData};
-use crate::runtime::{check_operation, check_runtime, check_socket, interface_index};
+use crate::runtime::{check_operation, check_runtime, check_socket, interface_index, Host};
 use crate::status::{Answer, Status};
 
 mod address;
@@ -136,12 +136,13 @@ fn literal(host: &str, port: u16) -> Answer<Option<Address>> {
 /// A host that something is to be sent to: only a unix socket has no port.
 ///
 /// Safety: as for `host_text`.
-unsafe fn endpoint(host: *const c_char, port: u16) -> Answer<Option<Address>> {
+unsafe fn endpoint<'a>(host: *const c_char, port: u16) -> Answer<Host<'a>> {
     // SAFETY: passed on by the caller of this function.
-    let address = literal(unsafe { host_text(host) }?, port)?;
+    let text = unsafe { host_text(host) }?;
+    let address = literal(text, port)?;
     let is_unix = address.is_some_and(|address| address.family() == Family::Unix);
     require(port != 0 || is_unix)?;
-    Ok(address)
+    Ok(address.map_or(Host::Name(text, port), Host::Address))
 }
 
 /// An address that something is to be sent to.

@@ -3,20 +3,23 @@
 use std::ffi::{c_char, c_void};
 
 use super::{
-    array_of, buffer, destination, endpoint, flags_within, guard, notify, of_operation, of_socket,
-    require, time_limit,
+    array_of, buffer, destination, endpoint, flags_within, guard, notify, of_operation, of_runtime,
+    of_socket, require, time_limit,
 };
 use crate::abi::*;
-use crate::runtime;
+use crate::foreign::Buffer;
+use crate::runtime::{self, Host};
 use crate::status::{Answer, Status};
 
 const SEND_FLAGS: u32 = ASOCK_SEND_COPY | ASOCK_SEND_MORE | ASOCK_SEND_OUT_OF_BAND;
 const RECEIVE_FLAGS: u32 = ASOCK_RECEIVE_ALL | ASOCK_RECEIVE_PEEK | ASOCK_RECEIVE_OUT_OF_BAND;
 const CLOSE_FLAGS: u32 = ASOCK_CLOSE_DRAIN | ASOCK_CLOSE_RESET;
 
-/// Begins to connect a stream socket to a host: a literal IPv4 or IPv6 address, the name of a host (at most 253 bytes; this
-/// version: ASOCK_NOT_SUPPORTED), or "unix:PATH" (the port is then ignored). Several addresses of a name are tried as RFC
-/// 8305 says (Happy Eyeballs). `host` is copied.
+/// Begins to connect a stream socket to a host: a literal IPv4 or IPv6 address, the name of a host (at most 253 bytes), or
+/// "unix:PATH" (the port is then ignored). A name is looked up by the system's resolver, on a thread of the runtime's own,
+/// and its addresses are tried as RFC 8305 says (Happy Eyeballs): the families take turns, every 250 ms another attempt
+/// joins those that have not ended, the first that connects wins, and if none does the last failure is the completion's
+/// status. A time-out covers the look-up and all attempts. `host` is copied.
 ///
 /// Operations begun while the connect is pending wait for it, and complete with its status if it fails; a second connect
 /// then completes with ASOCK_ALREADY_CONNECTED if the first succeeds. After a failed connect the socket may connect again,
@@ -39,14 +42,10 @@ pub unsafe extern "C" fn asock_begin_connect(
 ) -> asock_status {
     guard(|| {
         // SAFETY: the header says that a host is a text that ends with a zero.
-        let address = of_socket(socket, unsafe { endpoint(host, port) })?;
-        let Some(address) = address else {
-            runtime::check_socket(socket)?;
-            return Err(Status::NotSupported);
-        };
+        let host = of_socket(socket, unsafe { endpoint(host, port) })?;
         // SAFETY: the header says that `op` is NULL or may be written.
         let notify = unsafe { notify(callback, user_data, op) };
-        runtime::begin_connect(socket, address, notify)
+        runtime::begin_connect(socket, host, notify)
     })
 }
 
@@ -66,7 +65,7 @@ pub unsafe extern "C" fn asock_begin_connect_address(
         let address = of_socket(socket, unsafe { destination(address) })?;
         // SAFETY: the header says that `op` is NULL or may be written.
         let notify = unsafe { notify(callback, user_data, op) };
-        runtime::begin_connect(socket, address, notify)
+        runtime::begin_connect(socket, Host::Address(address), notify)
     })
 }
 
@@ -326,8 +325,11 @@ pub unsafe extern "C" fn asock_begin_receive_from(
 /// completion is how many there are (ASOCK_RESULT_TRUNCATED tells when that is more). `addresses` belongs to the library
 /// until the completion is delivered; `host` is copied.
 ///
-/// This version: ASOCK_NOT_SUPPORTED. Also returns ASOCK_INVALID_ARGUMENT for a bad host or port, as in
-/// `asock_begin_connect`, or NULL with a capacity. Completes with ASOCK_OK; ASOCK_HOST_NOT_FOUND; ASOCK_NAME_SERVER_FAILED;
+/// Names are looked up by the system's resolver, on threads of the runtime's own; a literal address completes at once,
+/// and no look-up ever holds up another operation. Runtime 0 is started if it does not run.
+///
+/// `callback`, `user_data` and `op`, threads, and what every `asock_begin_...` returns: see "Operations" above. Also
+/// returns ASOCK_INVALID_ARGUMENT for a bad host or port, as in `asock_begin_connect`, or NULL with a capacity. Completes with ASOCK_OK; ASOCK_HOST_NOT_FOUND; ASOCK_NAME_SERVER_FAILED;
 /// or one of the four that end any operation.
 #[no_mangle]
 pub unsafe extern "C" fn asock_begin_resolve(
@@ -341,12 +343,14 @@ pub unsafe extern "C" fn asock_begin_resolve(
     op: *mut asock_op,
 ) -> asock_status {
     guard(|| {
-        let _ = (callback, user_data, op);
-        runtime::check_runtime(runtime)?;
         // SAFETY: the header says that a host is a text that ends with a zero.
-        unsafe { endpoint(host, port) }?;
-        array_of(addresses.cast_const(), capacity)?;
-        Err(Status::NotSupported)
+        let host = of_runtime(runtime, unsafe { endpoint(host, port) })?;
+        of_runtime(runtime, array_of(addresses.cast_const(), capacity))?;
+        // SAFETY: promise 6: the array is the library's until the completion.
+        let room = unsafe { Buffer::new(addresses.cast(), capacity) };
+        // SAFETY: the header says that `op` is NULL or may be written.
+        let notify = unsafe { notify(callback, user_data, op) };
+        runtime::begin_resolve(runtime, host, room, notify)
     })
 }
 
@@ -398,7 +402,7 @@ pub extern "C" fn asock_wait(op: asock_op, timeout_ms: i32) -> asock_status {
 #[no_mangle]
 pub unsafe extern "C" fn asock_end(op: asock_op, result: *mut asock_result) -> asock_status {
     guard(|| {
-        of_operation(op, require(!result.is_null()))?;
+        require(!result.is_null()).or_else(|status| runtime::check_end(op).and(Err(status)))?;
         let ended = runtime::end(op)?;
         // SAFETY: not NULL, and the header says that it may be written.
         unsafe { result.write(ended) };

@@ -34,15 +34,19 @@ fn wait_until_done<'a>(
         if record.stage == Stage::Done {
             return Ok(Some(shared));
         }
-        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-        if left == Some(Duration::ZERO) {
-            return Err(Status::TimedOut);
+        if timeout == Some(Duration::ZERO) {
+            return Err(Status::TimedOut); // It only asks, which a worker may do.
         }
+        // Before the clock is looked at: a short limit that has passed by now is no excuse.
         if PROCESS
             .get()
             .is_some_and(|process| delivery::is_worker(process.number()))
         {
             return Err(Status::WouldDeadlock);
+        }
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        if left == Some(Duration::ZERO) {
+            return Err(Status::TimedOut);
         }
         record.awaited = true;
         shared = seat.wait(shared, handle.slot, left);
@@ -66,10 +70,18 @@ pub fn end(operation: u64) -> Answer<asock_result> {
     let shared = wait_until_done(seat, shared, handle, None)?;
     let mut shared = shared.ok_or(Status::BadHandle)?; // Another thread has ended it.
     may_be_ended(&mut shared, handle)?;
-    let record = record_of(&mut shared, handle).ok_or(Status::BadHandle)?;
-    let result = record.completion();
+    let result = shared.completion(handle.slot);
     shared.retire(handle.slot);
     Ok(result)
+}
+
+/// For `ffi`: a bad handle wins over a bad argument, and for `asock_end` a retired one is bad.
+pub fn check_end(operation: u64) -> Answer<()> {
+    let (seat, handle) = seat_of(operation, HandleKind::Operation)?;
+    match may_be_ended(&mut seat.lock(), handle) {
+        Err(Status::BadHandle) => Err(Status::BadHandle),
+        _ => Ok(()),
+    }
 }
 
 /// `asock_end` is for operations that nothing else tells of.
@@ -122,7 +134,7 @@ pub fn set_deadline(operation: u64, timeout_ms: i64) -> Answer<()> {
     let mut shared = seat.lock();
     let record = record_of(&mut shared, handle).ok_or(Status::BadHandle)?;
     if record.stage == Stage::Pending {
-        record.deadline = deadline;
+        record.set_deadline(deadline);
         record.deadline_changed = true;
         shared.link_operation(handle.slot);
         seat.hand_over(shared);

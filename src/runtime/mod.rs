@@ -11,23 +11,26 @@ mod setting;
 mod socket;
 mod submit;
 
-pub use collect::{cancel, end, forget, set_deadline, wait};
+pub use collect::{cancel, check_end, end, forget, set_deadline, wait};
 pub use poll::{dispatch, poll, poll_fd, wake};
 pub use setting::Setting;
 pub use socket::{close, get_option, local_address, open, remote_address, set_option, shutdown};
-pub use submit::{begin_close, begin_connect, begin_receive, begin_send, begin_timer};
+pub use submit::{
+    begin_close, begin_connect, begin_receive, begin_resolve, begin_send, begin_timer, Host,
+};
 
 pub use crate::sys::name::interface_index;
 pub use crate::sys::Kind;
 
 use crate::driver::{Driver, Waker};
 use crate::engine::delivery::{self, Poll};
-use crate::engine::seat::{Counters, Seat, Service};
+use crate::engine::resolver::Resolver;
+use crate::engine::seat::{Seat, Service};
 use crate::engine::slots::Issued;
 use crate::engine::worker::Worker;
 use crate::handle::{Handle, HandleKind, LAST_GENERATION, SEATS};
 use crate::log;
-use crate::status::{Answer, OsError, Status};
+use crate::status::{Answer, Status};
 use crate::sys::{clock, process, thread, PerProcess};
 use once_cell::sync::OnceCell;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -59,11 +62,6 @@ pub struct Config {
     pub delivery: Delivery,
     pub backend: Backend,
     pub workers: u32,
-    /// For names, which are looked up in a later version.
-    #[allow(
-        dead_code,
-        reason = "checked at the boundary; used when names are looked up"
-    )]
     pub resolvers: u32,
     pub max_sockets: u32,
     #[allow(
@@ -117,12 +115,17 @@ struct Entry {
 struct Runtime {
     slot: usize,
     handle: u64,
-    seat: &'static Seat,
-    seat_number: u16,
-    /// Where its completions are pulled; none when the worker calls.
+    /// One for each worker, and never none.
+    seats: Vec<&'static Seat>,
+    /// Where its completions are pulled; none when the workers call.
     poll: Option<Arc<Poll>>,
     max_sockets: u32,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    /// The sockets that are open, on all workers.
+    sockets: Arc<AtomicU32>,
+    resolver: Arc<Resolver>,
+    /// Counts polls.
+    turn: AtomicU32,
+    threads: Mutex<Vec<JoinHandle<()>>>,
     life: Mutex<Life>,
     changed: Condvar,
 }
@@ -159,7 +162,7 @@ impl Process {
     }
 
     /// A seat for a new worker.
-    fn take_seat(&'static self) -> Answer<(u16, &'static Seat)> {
+    fn take_seat(&'static self) -> Answer<&'static Seat> {
         let free = locked(&self.registry).free_seats.pop();
         let number = match free {
             Some(number) => number,
@@ -171,11 +174,15 @@ impl Process {
         };
         let cell = &self.seats[number as usize];
         let seat = cell.get_or_init(|| Box::new(Seat::new(number, self.number())));
-        Ok((number, seat))
+        Ok(seat)
     }
 
-    fn give_back_seat(&self, number: u16) {
-        locked(&self.registry).free_seats.push(number);
+    /// The workers of these seats are gone.
+    fn give_back(&self, seats: &[&'static Seat]) {
+        for seat in seats {
+            seat.vacate();
+            locked(&self.registry).free_seats.push(seat.number);
+        }
     }
 }
 
@@ -205,16 +212,16 @@ fn seat_of(handle: u64, kind: HandleKind) -> Answer<(&'static Seat, Handle)> {
 }
 
 /// The runtime that a handle names; 0 is the default one, started if need be.
-fn runtime_of(handle: u64) -> Answer<Arc<Runtime>> {
-    if handle == 0 {
+fn runtime_of(number: u64) -> Answer<Arc<Runtime>> {
+    if number == 0 {
         return default_runtime();
     }
-    let (process, handle) = unpack(handle, HandleKind::Runtime)?;
+    let (process, handle) = unpack(number, HandleKind::Runtime)?;
     let registry = locked(&process.registry);
     let entry = registry.runtimes.get(handle.slot as usize);
     entry
-        .filter(|entry| entry.generation == handle.generation)
         .and_then(|entry| entry.runtime.clone())
+        .filter(|runtime| runtime.handle == number)
         .ok_or(Status::BadHandle)
 }
 
@@ -284,42 +291,91 @@ fn choose(backend: Backend) -> Answer<Backend> {
     }
 }
 
-fn status_of(error: OsError) -> Status {
-    Status::of_os(error)
-}
-
 fn start_runtime(config: &Config) -> Answer<Arc<Runtime>> {
     choose(config.backend)?;
-    if config.workers > 1 {
-        return Err(Status::NotSupported);
-    }
     log::catch_panics();
     settle_exit()?;
     let process = process()?;
-    let (number, seat) = process.take_seat()?;
-    let started = move_in(process, number, seat, config);
+    let count = config.workers.max(1) as usize;
+    if count > SEATS {
+        return Err(Status::OutOfMemory);
+    }
+    let mut seats = Vec::new();
+    seats
+        .try_reserve_exact(count)
+        .map_err(|_| Status::OutOfMemory)?;
+    let started = move_in(process, count, &mut seats, config);
     if started.is_err() {
-        seat.lock().vacate();
-        process.give_back_seat(number);
+        process.give_back(&seats);
     }
     started
 }
 
-/// Sets a worker to work on a seat, and registers its runtime.
+/// Sets workers to work, each on a seat that is added to `seats`, and registers their runtime.
 fn move_in(
     process: &'static Process,
-    number: u16,
-    seat: &'static Seat,
+    count: usize,
+    seats: &mut Vec<&'static Seat>,
     config: &Config,
 ) -> Answer<Arc<Runtime>> {
     let on_poll = config.delivery == Delivery::OnPoll;
-    let poll = on_poll.then(|| Arc::new(Poll::new(1)));
-    let waker = Waker::new().map_err(status_of)?;
-    let driver = Driver::epoll(&waker).map_err(status_of)?;
-    let worker = Worker::new(seat, driver, poll.clone()).map_err(status_of)?;
-    let occupied = seat.lock().occupy(waker, on_poll);
-    occupied.map_err(|_| Status::OutOfMemory)?;
+    let poll = on_poll.then(|| Arc::new(Poll::new(count)));
+    let sockets = Arc::new(AtomicU32::new(0));
+    let resolver = Resolver::new(config.resolvers);
+    let mut workers = Vec::new();
+    for _ in 0..count {
+        let seat = process.take_seat()?;
+        seats.push(seat);
+        let waker = Waker::new().map_err(Status::of_os)?;
+        let driver = Driver::epoll(&waker).map_err(Status::of_os)?;
+        workers.push(Worker::new(seat, driver, poll.clone()).map_err(Status::of_os)?);
+        let occupied = seat
+            .lock()
+            .occupy(waker, on_poll, sockets.clone(), resolver.clone());
+        occupied.map_err(|_| Status::OutOfMemory)?;
+    }
+    let mut threads = Vec::new();
+    for worker in workers {
+        match thread::spawn("asock-worker", move || worker.run()) {
+            Ok(thread) => threads.push(thread),
+            Err(error) => {
+                dismiss(seats, threads);
+                return Err(Status::of_os(error));
+            }
+        }
+    }
+    let runtime = register(process, |slot, handle| Runtime {
+        slot,
+        handle,
+        seats: seats.clone(),
+        poll,
+        max_sockets: config.max_sockets,
+        sockets,
+        resolver,
+        turn: AtomicU32::new(0),
+        threads: Mutex::new(threads),
+        life: Mutex::new(Life::Running),
+        changed: Condvar::new(),
+    });
+    log::write(
+        log::INFO,
+        format_args!("asock: runtime {:#x} started on epoll", runtime.handle),
+    );
+    Ok(runtime)
+}
 
+/// Sends the workers home that were started before one could not be.
+fn dismiss(seats: &[&'static Seat], threads: Vec<JoinHandle<()>>) {
+    for seat in seats {
+        drain_seat(seat, true);
+    }
+    for thread in threads {
+        let _ = thread.join();
+    }
+}
+
+/// Gives a runtime its place and its handle.
+fn register(process: &Process, make: impl FnOnce(usize, u64) -> Runtime) -> Arc<Runtime> {
     let mut registry = locked(&process.registry);
     let free = registry
         .runtimes
@@ -327,10 +383,6 @@ fn move_in(
         .position(|entry| entry.runtime.is_none() && entry.generation < LAST_GENERATION);
     let slot = free.unwrap_or(registry.runtimes.len());
     if slot == registry.runtimes.len() {
-        registry
-            .runtimes
-            .try_reserve(1)
-            .map_err(|_| Status::OutOfMemory)?;
         registry.runtimes.push(Entry {
             generation: 0,
             runtime: None,
@@ -343,28 +395,12 @@ fn move_in(
         slot: slot as u32,
         generation,
     };
-    let thread = thread::spawn("asock-worker", move || worker.run()).map_err(status_of)?;
-    let runtime = Arc::new(Runtime {
-        slot,
-        handle: handle.pack(),
-        seat,
-        seat_number: number,
-        poll,
-        max_sockets: config.max_sockets,
-        thread: Mutex::new(Some(thread)),
-        life: Mutex::new(Life::Running),
-        changed: Condvar::new(),
-    });
+    let runtime = Arc::new(make(slot, handle.pack()));
     registry.runtimes[slot] = Entry {
         generation,
         runtime: Some(runtime.clone()),
     };
-    drop(registry);
-    log::write(
-        log::INFO,
-        format_args!("asock: runtime {:#x} started on epoll", runtime.handle),
-    );
-    Ok(runtime)
+    runtime
 }
 
 /// Ends what is pending and refuses what is new.
@@ -386,6 +422,9 @@ pub fn stop(handle: u64) -> Answer<()> {
     }
     let mut life = locked(&runtime.life);
     while *life == Life::Stopping {
+        if delivery::is_exiting() {
+            return Ok(()); // Whoever stops it may wait for a callback that never returns.
+        }
         let answer = runtime.changed.wait(life);
         life = answer.unwrap_or_else(PoisonError::into_inner);
     }
@@ -403,13 +442,13 @@ pub fn stop(handle: u64) -> Answer<()> {
     if delivery::is_exiting() {
         return Ok(()); // At the process's exit nothing is joined, and no callback starts any more.
     }
-    let thread = locked(&runtime.thread).take();
-    if let Some(thread) = thread {
-        let _ = thread.join(); // The worker catches its panics itself.
+    let threads = std::mem::take(&mut *locked(&runtime.threads));
+    for thread in threads {
+        let _ = thread.join(); // A worker catches its panics itself.
     }
+    runtime.resolver.stop();
     runtime.deliver_rest();
-    runtime.seat.lock().vacate();
-    process.give_back_seat(runtime.seat_number);
+    process.give_back(&runtime.seats);
     let mut default = locked(&process.default);
     if default.get().is_some_and(|of| Arc::ptr_eq(of, &runtime)) {
         *default = Arc::new(OnceCell::new());
@@ -425,15 +464,22 @@ pub fn stop(handle: u64) -> Answer<()> {
     Ok(())
 }
 
+/// Has a worker end what is pending and, if asked, itself.
+fn drain_seat(seat: &Seat, stop: bool) {
+    let mut shared = seat.lock();
+    if shared.service == Service::Open {
+        shared.service = Service::Draining;
+        shared.drain = true;
+    }
+    shared.stopping |= stop;
+    seat.hand_over(shared);
+}
+
 impl Runtime {
     fn drain(&self, stop: bool) {
-        let mut shared = self.seat.lock();
-        if shared.service == Service::Open {
-            shared.service = Service::Draining;
-            shared.drain = true;
+        for seat in &self.seats {
+            drain_seat(seat, stop);
         }
-        shared.stopping |= stop;
-        self.seat.hand_over(shared);
     }
 
     /// What nobody has polled: callbacks are called here, records without one are dropped.
@@ -441,38 +487,59 @@ impl Runtime {
         let Some(poll) = &self.poll else { return };
         poll.take_over();
         let mut now = clock::now_ns();
-        while let Some(call) = delivery::take_ready(self.seat) {
-            if call.callback.is_some() {
-                now = call.make(self.seat, now);
+        for seat in &self.seats {
+            while let Some(call) = delivery::take_ready(seat) {
+                if call.callback.is_some() {
+                    now = call.make(seat, now);
+                }
             }
         }
+    }
+
+    /// The worker that has the fewest sockets.
+    fn least_loaded(&self) -> &'static Seat {
+        let loads = self.seats.iter().map(|seat| seat.load());
+        let least = loads.enumerate().min_by_key(|&(_, load)| load);
+        self.seats[least.map_or(0, |(index, _)| index)]
+    }
+
+    /// The seats, beginning with another one each time, so that none is always polled last.
+    fn seats_in_turn(&self) -> impl Iterator<Item = &'static Seat> + '_ {
+        let count = self.seats.len();
+        let first = self.turn.fetch_add(1, Ordering::Relaxed) as usize % count;
+        let order = (first..count).chain(0..first);
+        order.map(|index| self.seats[index])
+    }
+
+    /// The worker that this thread is, if it is one of this runtime's; else the first.
+    fn nearest(&self) -> &'static Seat {
+        let here = delivery::current_seat();
+        let nearest = self.seats.iter().find(|seat| Some(seat.number) == here);
+        nearest.unwrap_or(&self.seats[0])
     }
 }
 
 /// The counters of a runtime.
 pub fn stats(handle: u64) -> Answer<Stats> {
     let runtime = runtime_of(handle)?;
-    let shared = runtime.seat.lock();
-    let Counters {
-        begun,
-        completed,
-        bytes_sent,
-        bytes_received,
-        wake_ups,
-        longest_callback_ns,
-    } = shared.counters;
-    Ok(Stats {
-        begun,
-        completed,
-        pending: begun - completed,
-        bytes_sent,
-        bytes_received,
-        sockets: shared.sockets.used() as u64,
-        wake_ups,
-        longest_callback_ns,
+    let mut stats = Stats {
         backend: Backend::Epoll as u32,
-        workers: 1,
-    })
+        workers: runtime.seats.len() as u32,
+        ..Stats::default()
+    };
+    for seat in &runtime.seats {
+        let shared = seat.lock();
+        let counters = shared.counters;
+        stats.begun += counters.begun;
+        stats.completed += counters.completed;
+        stats.pending += counters.begun - counters.completed;
+        stats.bytes_sent += counters.bytes_sent;
+        stats.bytes_received += counters.bytes_received;
+        stats.sockets += shared.sockets.used() as u64;
+        stats.wake_ups += counters.wake_ups;
+        stats.longest_callback_ns = stats.longest_callback_ns.max(counters.longest_callback_ns);
+    }
+    Ok(stats)
 }
 
 /// Once per line of processes: at exit no callback starts any more.
@@ -481,7 +548,7 @@ fn settle_exit() -> Answer<()> {
     if SETTLED.swap(true, Ordering::SeqCst) {
         return Ok(());
     }
-    process::at_exit(at_exit).map_err(status_of)
+    process::at_exit(at_exit).map_err(Status::of_os)
 }
 
 /// How long the process's exit waits for a callback that is running.

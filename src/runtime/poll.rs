@@ -30,14 +30,15 @@ pub fn poll(
     not_in_callback()?;
     let ready = poll.enter(timeout_ms)?;
     let mut count = 0;
-    let mut shared = runtime.seat.lock();
-    while count < ready.min(capacity) {
-        let Some(id) = shared.pop_ready() else { break };
-        hand_out(count, shared.operations.at(id).completion());
-        shared.retire(id);
-        count += 1;
+    for seat in runtime.seats_in_turn() {
+        let mut shared = seat.lock();
+        while count < ready.min(capacity) {
+            let Some(id) = shared.pop_ready() else { break };
+            hand_out(count, shared.completion(id));
+            shared.retire(id);
+            count += 1;
+        }
     }
-    drop(shared);
     poll.leave(count);
     Ok(count)
 }
@@ -63,15 +64,18 @@ pub fn dispatch(
         budget_us => u64::from(budget_us) * 1000,
     };
     let (mut now, mut taken, mut called) = (start, 0, 0);
-    // What becomes ready meanwhile is for the next call: an endless chain must not hold a frame.
-    while taken < ready && called < most && now - start < budget_ns {
-        let Some(call) = delivery::take_ready(runtime.seat) else {
-            break;
-        };
-        taken += 1;
-        if call.callback.is_some() {
-            now = call.make(runtime.seat, now);
-            called += 1;
+    for seat in runtime.seats_in_turn() {
+        // What becomes ready meanwhile is for the next call: an endless chain must not hold a
+        // frame.
+        while taken < ready && called < most && now - start < budget_ns {
+            let Some(call) = delivery::take_ready(seat) else {
+                break;
+            };
+            taken += 1;
+            if call.callback.is_some() {
+                now = call.make(seat, now);
+                called += 1;
+            }
         }
     }
     poll.leave(taken);

@@ -1,7 +1,7 @@
 //! Sockets as the application's threads see them: open, close, options, addresses.
 
 use super::setting::Setting;
-use super::submit::begin_shutdown;
+use super::submit::{begin_shutdown, in_service};
 use super::{runtime_of, seat_of, Kind};
 use crate::address::{Address, Family};
 use crate::engine::record::{Settings, SocketRecord};
@@ -10,6 +10,7 @@ use crate::foreign;
 use crate::handle::HandleKind;
 use crate::status::{Answer, OsError, Status};
 use crate::sys::{option, socket as system, Descriptor, SocketOption};
+use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
 pub fn open(runtime: u64, kind: Kind) -> Answer<u64> {
@@ -17,18 +18,22 @@ pub fn open(runtime: u64, kind: Kind) -> Answer<u64> {
     if kind == Kind::Datagram {
         return Err(Status::NotSupported);
     }
-    let mut shared = runtime.seat.lock();
-    match shared.service {
-        Service::Open => {}
-        Service::Draining => return Err(Status::Stopped),
-        Service::Broken => return Err(Status::Internal),
-        Service::Vacant => return Err(Status::BadHandle),
-    }
-    let limit = runtime.max_sockets as usize;
-    if limit > 0 && shared.sockets.used() >= limit {
-        return Err(Status::TooManySockets);
-    }
-    shared.new_socket().map_err(|_| Status::OutOfMemory)
+    let seat = runtime.least_loaded();
+    let mut shared = seat.lock();
+    in_service(&shared)?;
+    let limit = match runtime.max_sockets {
+        0 => u32::MAX,
+        limit => limit,
+    };
+    let one_more = |count: u32| (count < limit).then_some(count + 1);
+    let counted = runtime
+        .sockets
+        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
+    counted.map_err(|_| Status::TooManySockets)?;
+    seat.new_socket(&mut shared).map_err(|_| {
+        runtime.sockets.fetch_sub(1, Ordering::Relaxed);
+        Status::OutOfMemory
+    })
 }
 
 pub fn close(socket: u64) -> Answer<()> {
@@ -39,7 +44,7 @@ pub fn close(socket: u64) -> Answer<()> {
         .get(handle.slot, handle.generation)
         .ok_or(Status::BadHandle)?;
     if shared.service == Service::Broken {
-        shared.sockets.release(handle.slot); // There is no worker left to do it.
+        seat.release_socket(&mut shared, handle.slot); // There is no worker left to do it.
         return Ok(());
     }
     shared.sockets.outdate(handle.slot);

@@ -3,15 +3,16 @@
 use super::{runtime_of, seat_of};
 use crate::abi;
 use crate::address::Address;
-use crate::engine::operation::{Flags, Kind, Payload, NONE};
-use crate::engine::record::{OperationRecord, Settings, SocketRecord};
+use crate::engine::operation::{Fault, Flags, Kind, Payload, NONE};
+use crate::engine::record::{Course, OperationRecord, Settings, SocketRecord};
+use crate::engine::resolver::{Asker, Resolver};
 use crate::engine::seat::{Seat, Service, Shared};
 use crate::engine::worker::tick_after;
 use crate::foreign::{self, Buffer, Notify};
 use crate::handle::{Handle, HandleKind};
 use crate::status::{Answer, Status};
 use crate::sys::clock;
-use std::sync::MutexGuard;
+use std::sync::{Arc, MutexGuard};
 
 /// What is begun.
 struct Draft {
@@ -19,7 +20,10 @@ struct Draft {
     flags: Flags,
     buffer: Buffer,
     payload: Option<Box<Payload>>,
-    due: Option<u64>,
+    /// The tick at which a timer is done; 0 for everything else.
+    due: u64,
+    /// 0 is none.
+    timeout_ms: u64,
 }
 
 impl Draft {
@@ -29,14 +33,18 @@ impl Draft {
             flags: Flags::default(),
             buffer: Buffer::EMPTY,
             payload: None,
-            due: None,
+            due: 0,
+            timeout_ms: 0,
         }
     }
 }
 
 /// The tick at which an operation times out that is begun now.
-fn deadline(timeout_ms: u64) -> Option<u64> {
-    (timeout_ms > 0).then(|| tick_after(clock::now_ns(), timeout_ms))
+fn deadline(timeout_ms: u64) -> u64 {
+    match timeout_ms {
+        0 => 0,
+        _ => tick_after(clock::now_ns(), timeout_ms),
+    }
 }
 
 fn timeout(record: &SocketRecord, of: impl Fn(&Settings) -> u64) -> u64 {
@@ -44,7 +52,7 @@ fn timeout(record: &SocketRecord, of: impl Fn(&Settings) -> u64) -> u64 {
 }
 
 /// Whether the runtime still takes operations.
-fn in_service(shared: &Shared) -> Answer<()> {
+pub fn in_service(shared: &Shared) -> Answer<()> {
     match shared.service {
         Service::Open => Ok(()),
         Service::Draining => Err(Status::Stopped),
@@ -53,46 +61,66 @@ fn in_service(shared: &Shared) -> Answer<()> {
     }
 }
 
-/// Puts an operation of a socket, or a timer (`socket` is `NONE`), into the inbox. The caller's
-/// `op` is written before the worker can see the operation.
+/// Where to: an address, or a name that is still to be looked up.
+pub enum Host<'a> {
+    Address(Address),
+    Name(&'a str, u16),
+}
+
+/// An operation that was handed over.
+#[derive(Clone, Copy)]
+struct Submitted {
+    slot: u32,
+    generation: u32,
+}
+
+/// Puts an operation of a socket, or of none, into the inbox. The caller's `op` is written before
+/// the worker can see the operation.
 fn submit(
     seat: &Seat,
     mut shared: MutexGuard<'_, Shared>,
-    socket: u32,
-    socket_handle: u64,
+    socket: Option<Handle>,
     draft: Draft,
-    timeout_ms: u64,
     notify: &Notify,
-) -> Answer<()> {
+) -> Answer<Submitted> {
     let (id, handle) = shared.new_operation().map_err(|_| Status::OutOfMemory)?;
     notify.op.write(handle);
-    let epoch = match socket {
-        NONE => 0,
-        socket => shared.sockets.at(socket).epoch,
-    };
-    let collected = !shared.on_poll && notify.callback.is_none() && notify.op.wanted();
-    let public = draft.kind != Kind::Shutdown;
-    *shared.operations.at(id) = OperationRecord {
+    let mut record = OperationRecord {
         kind: draft.kind,
         flags: draft.flags,
-        epoch,
-        collected,
+        collected: !shared.on_poll && notify.callback.is_none() && notify.op.wanted(),
         begun: true,
-        socket,
-        socket_handle,
-        handle,
+        socket: NONE,
         callback: notify.callback,
-        user_data: Some(notify.user_data),
+        user_data: notify.user_data,
         buffer: draft.buffer,
         payload: draft.payload,
-        due: draft.due,
-        deadline: deadline(timeout_ms),
+        course: Course::Pending {
+            due: draft.due,
+            deadline: deadline(draft.timeout_ms),
+        },
         ..OperationRecord::default()
     };
-    shared.counters.begun += u64::from(public);
+    if let Some(socket) = socket {
+        record.socket = socket.slot;
+        record.socket_generation = socket.generation;
+        let socket = shared.sockets.at(socket.slot);
+        record.epoch = socket.epoch;
+        match draft.kind {
+            Kind::Connect => socket.connecting += 1,
+            Kind::Send => socket.queued += draft.buffer.len() as u64,
+            _ => {}
+        }
+    }
+    shared.counters.begun += u64::from(draft.kind != Kind::Shutdown);
+    *shared.operations.at(id) = record;
+    let generation = shared.operations.generation(id);
     shared.link_operation(id);
     seat.hand_over(shared);
-    Ok(())
+    Ok(Submitted {
+        slot: id,
+        generation,
+    })
 }
 
 /// The record of a socket, with the lock that it lies behind.
@@ -114,32 +142,71 @@ fn must_be_seen(shared: &Shared, notify: &Notify) -> Answer<()> {
     Ok(())
 }
 
-pub fn begin_connect(socket: u64, address: Address, notify: Notify) -> Answer<()> {
-    let payload = foreign::try_box(Payload::Connect(address)).ok_or(Status::OutOfMemory)?;
+/// Has a name looked up for an operation that waits for it. Where that cannot even be begun, the
+/// operation is told so, and nothing is lost.
+fn look_up(seat: &'static Seat, resolver: Option<Arc<Resolver>>, name: &str, for_whom: Submitted) {
+    let Submitted { slot, generation } = for_whom;
+    let asker = Asker {
+        seat,
+        slot,
+        generation,
+    };
+    let asked = match resolver {
+        Some(resolver) => resolver.ask(name, asker),
+        None => Err(Status::Stopped),
+    };
+    if let Err(status) = asked {
+        seat.resolved(slot, generation, Err(Fault::of(status)));
+    }
+}
+
+pub fn begin_connect(socket: u64, host: Host<'_>, notify: Notify) -> Answer<()> {
+    let payload = match host {
+        Host::Address(address) => Payload::Connect(address),
+        Host::Name(_, port) => Payload::Name(port),
+    };
+    let payload = foreign::try_box(payload).ok_or(Status::OutOfMemory)?;
     let (seat, handle, mut shared) = socket_of(socket)?;
     in_service(&shared)?;
+    let resolver = shared.resolver.clone();
     let record = shared.sockets.at(handle.slot);
-    let timeout_ms = timeout(record, |kept| kept.connect_timeout_ms);
-    record.connecting = record.connecting.checked_add(1).ok_or(Status::QueueFull)?;
+    if record.connecting == u16::MAX {
+        return Err(Status::QueueFull);
+    }
     let draft = Draft {
         payload: Some(payload),
+        timeout_ms: timeout(record, |kept| kept.connect_timeout_ms),
         ..Draft::new(Kind::Connect)
     };
-    let submitted = submit(
-        seat,
-        shared,
-        handle.slot,
-        socket,
-        draft,
-        timeout_ms,
-        &notify,
-    );
-    if submitted.is_err() {
-        if let Ok((_, handle, mut shared)) = socket_of(socket) {
-            shared.sockets.at(handle.slot).connecting -= 1;
-        }
+    let submitted = submit(seat, shared, Some(handle), draft, &notify)?;
+    if let Host::Name(name, _) = host {
+        look_up(seat, resolver, name, submitted);
     }
-    submitted
+    Ok(())
+}
+
+/// Finds the addresses of a host. `room` counts addresses, not bytes.
+pub fn begin_resolve(runtime: u64, host: Host<'_>, room: Buffer, notify: Notify) -> Answer<()> {
+    let payload = match host {
+        Host::Address(address) => Payload::Race(vec![address]),
+        Host::Name(_, port) => Payload::Name(port),
+    };
+    let payload = foreign::try_box(payload).ok_or(Status::OutOfMemory)?;
+    let runtime = runtime_of(runtime)?;
+    let seat = runtime.nearest();
+    let shared = seat.lock();
+    in_service(&shared)?;
+    let resolver = shared.resolver.clone();
+    let draft = Draft {
+        buffer: room,
+        payload: Some(payload),
+        ..Draft::new(Kind::Resolve)
+    };
+    let submitted = submit(seat, shared, None, draft, &notify)?;
+    if let Host::Name(name, _) = host {
+        look_up(seat, resolver, name, submitted);
+    }
+    Ok(())
 }
 
 pub fn begin_send(socket: u64, data: Buffer, flags: u32, notify: Notify) -> Answer<()> {
@@ -158,7 +225,6 @@ pub fn begin_send(socket: u64, data: Buffer, flags: u32, notify: Notify) -> Answ
     if limit > 0 && record.queued > 0 && record.queued.saturating_add(length) > limit {
         return Err(Status::QueueFull);
     }
-    let timeout_ms = timeout(record, |kept| kept.send_timeout_ms);
     let draft = Draft {
         flags: Flags {
             more: flags & abi::ASOCK_SEND_MORE != 0,
@@ -167,25 +233,10 @@ pub fn begin_send(socket: u64, data: Buffer, flags: u32, notify: Notify) -> Answ
         },
         buffer: data,
         payload,
+        timeout_ms: timeout(record, |kept| kept.send_timeout_ms),
         ..Draft::new(Kind::Send)
     };
-    // Counted first: the worker may have sent it before we are back.
-    record.queued += length;
-    let submitted = submit(
-        seat,
-        shared,
-        handle.slot,
-        socket,
-        draft,
-        timeout_ms,
-        &notify,
-    );
-    if submitted.is_err() {
-        if let Ok((_, handle, mut shared)) = socket_of(socket) {
-            shared.sockets.at(handle.slot).queued -= length;
-        }
-    }
-    submitted
+    submit(seat, shared, Some(handle), draft, &notify).map(|_| ())
 }
 
 pub fn begin_receive(socket: u64, room: Buffer, flags: u32, notify: Notify) -> Answer<()> {
@@ -193,7 +244,6 @@ pub fn begin_receive(socket: u64, room: Buffer, flags: u32, notify: Notify) -> A
     must_be_seen(&shared, &notify)?;
     in_service(&shared)?;
     let record = shared.sockets.at(handle.slot);
-    let timeout_ms = timeout(record, |kept| kept.receive_timeout_ms);
     let draft = Draft {
         flags: Flags {
             all: flags & abi::ASOCK_RECEIVE_ALL != 0,
@@ -202,17 +252,10 @@ pub fn begin_receive(socket: u64, room: Buffer, flags: u32, notify: Notify) -> A
             ..Flags::default()
         },
         buffer: room,
+        timeout_ms: timeout(record, |kept| kept.receive_timeout_ms),
         ..Draft::new(Kind::Receive)
     };
-    submit(
-        seat,
-        shared,
-        handle.slot,
-        socket,
-        draft,
-        timeout_ms,
-        &notify,
-    )
+    submit(seat, shared, Some(handle), draft, &notify).map(|_| ())
 }
 
 pub fn begin_close(socket: u64, flags: u32, notify: Notify) -> Answer<()> {
@@ -231,7 +274,7 @@ pub fn begin_close(socket: u64, flags: u32, notify: Notify) -> Answer<()> {
         shared.grow_operations().map_err(|_| Status::OutOfMemory)?;
     }
     shared.sockets.outdate(handle.slot);
-    submit(seat, shared, handle.slot, socket, draft, 0, &notify)
+    submit(seat, shared, Some(handle), draft, &notify).map(|_| ())
 }
 
 /// A shutdown takes its place behind the sends begun before it, as an operation of the library's.
@@ -252,16 +295,17 @@ pub fn begin_shutdown(socket: u64, receive: bool, send: bool) -> Answer<()> {
         },
         ..Draft::new(Kind::Shutdown)
     };
-    submit(seat, shared, handle.slot, socket, draft, 0, &Notify::NONE)
+    submit(seat, shared, Some(handle), draft, &Notify::NONE).map(|_| ())
 }
 
 pub fn begin_timer(runtime: u64, delay_ms: u64, notify: Notify) -> Answer<()> {
     let runtime = runtime_of(runtime)?;
-    let shared = runtime.seat.lock();
+    let seat = runtime.nearest();
+    let shared = seat.lock();
     in_service(&shared)?;
     let draft = Draft {
-        due: Some(tick_after(clock::now_ns(), delay_ms)),
+        due: tick_after(clock::now_ns(), delay_ms),
         ..Draft::new(Kind::Timer)
     };
-    submit(runtime.seat, shared, NONE, 0, draft, 0, &notify)
+    submit(seat, shared, None, draft, &notify).map(|_| ())
 }

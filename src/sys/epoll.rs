@@ -72,6 +72,12 @@ impl Epoll {
         self.control(libc::EPOLL_CTL_ADD, descriptor, flags | libc::EPOLLET, data)
     }
 
+    /// Gives a registered descriptor other data; what is ready by now is reported anew.
+    pub fn relabel(&self, descriptor: RawDescriptor, data: u64) -> SysResult<()> {
+        let flags = libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLPRI;
+        self.control(libc::EPOLL_CTL_MOD, descriptor, flags | libc::EPOLLET, data)
+    }
+
     /// Watches the event that wakes a worker; every signal is a new edge, also before it is cleared.
     pub fn add_waker(&self, descriptor: RawDescriptor, data: u64) -> SysResult<()> {
         let flags = libc::EPOLLIN | libc::EPOLLET;

@@ -31,8 +31,6 @@ pub type SysResult<T> = Result<T, OsError>;
 
 /// Nothing can be done at present; try again when the descriptor is ready.
 pub const WOULD_BLOCK: OsError = OsError(libc::EAGAIN);
-/// The peer no longer takes anything.
-pub const BROKEN_PIPE: OsError = OsError(libc::EPIPE);
 /// There is no room.
 pub const OUT_OF_MEMORY: OsError = OsError(libc::ENOMEM);
 /// The peer refused the connection.

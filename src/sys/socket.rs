@@ -178,6 +178,20 @@ pub fn local_name(socket: RawDescriptor) -> SysResult<Address> {
     name_of(|room, length| unsafe { libc::getsockname(socket.0, room, length) })
 }
 
+/// Whether a connection to that port is one of a socket with itself. The names of both ends tell, not the address that
+/// was connected to: 0.0.0.0 and any address of this machine's interfaces lead here too. Mostly our own port differs, and
+/// one call is enough.
+pub fn is_its_own_peer(socket: RawDescriptor, port: u16) -> bool {
+    let Ok(own) = local_name(socket) else {
+        return false;
+    };
+    if port == 0 || own.port() != port {
+        return false;
+    }
+    // SAFETY: as in `local_name`.
+    name_of(|room, length| unsafe { libc::getpeername(socket.0, room, length) }) == Ok(own)
+}
+
 /// Ends a TCP connection with a reset now, also where a forked child holds a copy of the descriptor.
 pub fn disconnect(socket: RawDescriptor) -> SysResult<()> {
     let nowhere = libc::sockaddr {

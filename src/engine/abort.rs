@@ -1,0 +1,159 @@
+//! Ends that the application, a deadline or a stop decides: cancel, close, drain.
+
+use super::operation::{Fault, Flags, Kind, Phase, NONE};
+use super::socket::{Engine, LaneState, Socket, State, Steps};
+use crate::driver::{Lane, Token};
+use crate::status::Status;
+
+impl Engine {
+    /// Ends an operation that the application no longer wants; `status` says why.
+    pub fn abort(&mut self, id: u32, status: Status, steps: &mut impl Steps) {
+        if self.operations[id].phase != Phase::Queued {
+            return;
+        }
+        let index = self.operations[id].socket;
+        match self.operations[id].kind {
+            Kind::Timer | Kind::Resolve => return self.finish(id, Fault::of(status)),
+            Kind::Close => self.abort_close(index, status, steps),
+            _ => self.abort_queued(id, Fault::of(status), steps),
+        }
+        self.pump(index, steps);
+    }
+
+    pub(super) fn abort_close(&mut self, index: u32, status: Status, steps: &mut impl Steps) {
+        let socket = &mut self.sockets[index];
+        if !socket.draining {
+            return; // It is closing already, and as fast as it can.
+        }
+        socket.draining = false;
+        socket.close_status = Some(status);
+        let rest = match status {
+            Status::Stopped => Status::Stopped,
+            _ => Status::Closed,
+        };
+        self.abort_all_of(index, Fault::of(rest), steps);
+    }
+
+    /// Ends one operation of a socket's queues. The one that is with the driver ends when the
+    /// driver has let go of its buffer.
+    pub(super) fn abort_queued(&mut self, id: u32, fault: Fault, steps: &mut impl Steps) {
+        let index = self.operations[id].socket;
+        let lane = match self.operations[id].kind {
+            Kind::Receive => Lane::Input,
+            _ => Lane::Output,
+        };
+        let token = Token {
+            socket: index,
+            lane,
+        };
+        let socket = &mut self.sockets[index];
+        let is_head = match lane {
+            Lane::Input => socket.receives.first() == Some(id),
+            Lane::Output if socket.state == State::Connecting => {
+                socket.connects.first() == Some(id)
+            }
+            Lane::Output => socket.sends.first() == Some(id),
+        };
+        let state = &mut socket.lanes[lane as usize];
+        match *state {
+            LaneState::Busy if is_head => {
+                self.operations[id].fate.get_or_insert(fault.status);
+                *state = LaneState::Canceling;
+                if let Some(outcome) = steps.cancel(token) {
+                    self.lane_done(token, outcome, steps);
+                }
+            }
+            LaneState::Canceling if is_head => {
+                self.operations[id].fate.get_or_insert(fault.status);
+            }
+            _ if is_head && self.operations[id].kind == Kind::Connect => {
+                self.connect_failed(index, fault, steps);
+            }
+            _ => {
+                self.leave_queue(id);
+                let cut = self.operations[id].kind == Kind::Send && self.operations[id].bytes > 0;
+                self.finish(id, fault);
+                if cut {
+                    self.cut_sends(index, id, fault);
+                }
+            }
+        }
+    }
+
+    pub(super) fn abort_all_of(&mut self, index: u32, fault: Fault, steps: &mut impl Steps) {
+        while self.abort_next(index, fault, |socket| socket.connects.first(), steps) {}
+        while self.abort_next(index, fault, |socket| socket.sends.first(), steps) {}
+        self.abort_receives(index, fault, steps);
+    }
+
+    pub(super) fn abort_receives(&mut self, index: u32, fault: Fault, steps: &mut impl Steps) {
+        while self.abort_next(index, fault, |socket| socket.receives.first(), steps) {}
+    }
+
+    /// Aborts the head of a queue, or, while the driver holds on to it, the one behind it.
+    pub(super) fn abort_next(
+        &mut self,
+        index: u32,
+        fault: Fault,
+        head: impl Fn(&Socket) -> Option<u32>,
+        steps: &mut impl Steps,
+    ) -> bool {
+        let Some(first) = head(&self.sockets[index]) else {
+            return false;
+        };
+        if self.operations[first].fate.is_none() {
+            self.abort_queued(first, fault, steps);
+            return true;
+        }
+        match self.operations[first].next {
+            NONE => false,
+            second => {
+                self.abort_queued(second, fault, steps);
+                true
+            }
+        }
+    }
+
+    /// The socket's handle is gone; `closer` is told when all is over.
+    pub fn close(&mut self, index: u32, flags: Flags, closer: Option<u32>, steps: &mut impl Steps) {
+        let closed = Fault::of(Status::Closed);
+        let socket = &mut self.sockets[index];
+        socket.closing = true;
+        socket.reset = flags.reset;
+        socket.closer = closer;
+        socket.draining = flags.drain && !socket.sends.is_empty();
+        if socket.draining {
+            self.abort_receives(index, closed, steps);
+        } else {
+            self.abort_all_of(index, closed, steps);
+        }
+        self.pump(index, steps);
+    }
+
+    /// Ends every operation, as a drain or stop does.
+    pub fn abort_everything(&mut self, status: Status, steps: &mut impl Steps) {
+        // Closes that drain first, while they still do: without their sends they would end as if all had been sent.
+        for closes in [true, false] {
+            for id in 0..self.operations.end() {
+                if self.is_queued(id) && (self.operations[id].kind == Kind::Close) == closes {
+                    self.abort(id, status, steps);
+                }
+            }
+        }
+    }
+
+    pub(super) fn is_queued(&self, id: u32) -> bool {
+        let operation = self.operations.get(id);
+        operation.is_some_and(|operation| operation.phase == Phase::Queued)
+    }
+
+    /// Closes every socket that still has a descriptor; the operations have ended before.
+    pub fn close_everything(&mut self, steps: &mut impl Steps) {
+        for index in 0..self.sockets.end() {
+            let socket = self.sockets.get(index);
+            if socket.is_some_and(|socket| socket.open && !socket.closing) {
+                self.close(index, Flags::default(), None, steps);
+            }
+        }
+    }
+}

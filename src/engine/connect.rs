@@ -1,0 +1,309 @@
+//! Connecting: one address on the socket's own descriptor, or a race between several, each on a
+//! descriptor of its own until one has won.
+
+use super::operation::{Fault, Kind, Payload, Phase, Queue};
+use super::race::{interleave, Race};
+use super::socket::{Cut, Engine, State, Steps};
+use crate::address::{Address, Family};
+use crate::driver::{Lane, Outcome, Request, Token};
+use crate::foreign;
+use crate::handle::SLOTS;
+use crate::status::Status;
+
+/// The attempts of races are numbered behind the sockets, so that a driver can tell them apart.
+pub const FIRST_ATTEMPT: u32 = SLOTS;
+
+/// One attempt of a race.
+pub struct Attempt {
+    socket: u32,
+    address: Address,
+    /// The race is over, and the driver was asked to let go of it.
+    canceled: bool,
+}
+
+impl Engine {
+    /// Starts what the head of the connects needs; true when something has moved.
+    pub(super) fn start_connect(&mut self, index: u32, steps: &mut impl Steps) -> bool {
+        let Some(id) = self.sockets[index].connects.first() else {
+            return false;
+        };
+        match self.operations[id].payload.as_deref() {
+            Some(Payload::Connect(address)) => {
+                let family = address.family();
+                self.start_single(index, family, steps)
+            }
+            Some(Payload::Race(_)) => {
+                self.go_on_racing(index, id, steps);
+                // An attempt may be over at once, and then what has waited for it goes on.
+                self.sockets[index].state != State::Connecting
+            }
+            _ => false, // The name is still being looked up.
+        }
+    }
+
+    fn start_single(&mut self, index: u32, family: Family, steps: &mut impl Steps) -> bool {
+        if !self.sockets[index].open {
+            if let Err(fault) = steps.open(index, index, family) {
+                self.connect_failed(index, fault, steps);
+                return true;
+            }
+            self.sockets[index].open = true;
+        }
+        self.start(index, Lane::Output, steps)
+    }
+
+    /// A name has been looked up, or could not be.
+    pub fn resolved(
+        &mut self,
+        id: u32,
+        answer: Result<Vec<Address>, Fault>,
+        steps: &mut impl Steps,
+    ) {
+        let operation = &mut self.operations[id];
+        let (queued, kind, index) = (
+            operation.phase == Phase::Queued,
+            operation.kind,
+            operation.socket,
+        );
+        let Some(Payload::Name(port)) = operation.payload.as_deref() else {
+            return;
+        };
+        if !queued {
+            return;
+        }
+        let port = *port;
+        let found = answer.map(|mut addresses| {
+            for address in &mut addresses {
+                *address = address.with_port(port);
+            }
+            addresses
+        });
+        if kind == Kind::Resolve {
+            return self.finish_resolve(id, found);
+        }
+        match found {
+            Err(fault) => self.abort_queued(id, fault, steps),
+            Ok(addresses) => {
+                if let Some(payload) = operation.payload.as_deref_mut() {
+                    *payload = match addresses[..] {
+                        [only] => Payload::Connect(only),
+                        _ => Payload::Race(interleave(&addresses)),
+                    };
+                }
+            }
+        }
+        self.pump(index, steps);
+    }
+
+    /// Hands the addresses of a name to the application.
+    pub(super) fn finish_resolve(&mut self, id: u32, found: Result<Vec<Address>, Fault>) {
+        let fault = match found {
+            Err(fault) => fault,
+            Ok(addresses) => {
+                foreign::write_addresses(self.operations[id].buffer, &addresses);
+                self.operations[id].bytes = addresses.len();
+                Fault::of(Status::Ok)
+            }
+        };
+        self.finish(id, fault);
+    }
+
+    /// Begins the attempts of a race that are due.
+    fn go_on_racing(&mut self, index: u32, id: u32, steps: &mut impl Steps) {
+        loop {
+            let Some(Payload::Race(addresses)) = self.operations[id].payload.as_deref() else {
+                return; // It is decided.
+            };
+            let race = self.sockets[index]
+                .race
+                .get_or_insert_with(|| Box::new(Race::new(addresses.len())));
+            let Some(next) = race.step(steps.now()) else {
+                let (lost, due) = (race.lost(), race.next_due());
+                if let Some(fault) = lost {
+                    return self.connect_failed(index, fault, steps);
+                }
+                if self.operations[id].due != due {
+                    self.operations[id].due = due;
+                    self.set_alarm(id);
+                }
+                return;
+            };
+            let address = addresses[next];
+            if let Err(fault) = self.start_attempt(index, address, steps) {
+                if let Some(race) = &mut self.sockets[index].race {
+                    race.failed(fault);
+                }
+            }
+        }
+    }
+
+    fn start_attempt(
+        &mut self,
+        index: u32,
+        address: Address,
+        steps: &mut impl Steps,
+    ) -> Result<(), Fault> {
+        let number = match self.attempts.iter().position(Option::is_none) {
+            Some(free) => free,
+            None => {
+                let room = self.attempts.try_reserve(1);
+                room.map_err(|_| Fault::of(Status::OutOfMemory))?;
+                self.attempts.push(None);
+                self.attempts.len() - 1
+            }
+        };
+        let token = attempt_token(number);
+        steps.open(token.socket, index, address.family())?;
+        self.attempts[number] = Some(Attempt {
+            socket: index,
+            address,
+            canceled: false,
+        });
+        let request = Request::Connect(&address);
+        if let Some(outcome) = steps.start(token, request) {
+            self.attempt_done(token, outcome, steps);
+        }
+        Ok(())
+    }
+
+    /// An attempt of a race has ended.
+    pub(super) fn attempt_done(&mut self, token: Token, outcome: Outcome, steps: &mut impl Steps) {
+        let number = (token.socket - FIRST_ATTEMPT) as usize;
+        let Some(attempt) = self.attempts.get_mut(number).and_then(Option::take) else {
+            return;
+        };
+        let index = attempt.socket;
+        let failure = match outcome {
+            Outcome::Done(_) if !attempt.canceled => {
+                match steps.adopt(index, token.socket, &attempt.address) {
+                    Ok(()) => {
+                        self.sockets[index].open = true;
+                        return self.race_won(index, attempt.address, steps);
+                    }
+                    Err(fault) => fault,
+                }
+            }
+            Outcome::Failed(error) => Fault::system(error),
+            Outcome::Done(_) | Outcome::Canceled => Fault::of(Status::Canceled),
+        };
+        steps.discard(token.socket);
+        if !attempt.canceled {
+            if let Some(race) = &mut self.sockets[index].race {
+                race.failed(failure);
+            }
+        }
+    }
+
+    fn race_won(&mut self, index: u32, address: Address, steps: &mut impl Steps) {
+        self.end_race(index, steps);
+        let Some(id) = self.sockets[index].connects.first() else {
+            return;
+        };
+        if let Some(payload) = self.operations[id].payload.as_deref_mut() {
+            *payload = Payload::Connect(address);
+        }
+        self.operations[id].due = None;
+        self.connect_done(index, Outcome::Done(0), steps);
+    }
+
+    /// The losers are closed, as soon as the driver lets go of them.
+    fn end_race(&mut self, index: u32, steps: &mut impl Steps) {
+        if self.sockets[index].race.take().is_none() {
+            return;
+        }
+        for number in 0..self.attempts.len() {
+            let loser = self.attempts[number].as_mut();
+            let Some(loser) = loser.filter(|one| one.socket == index && !one.canceled) else {
+                continue;
+            };
+            loser.canceled = true;
+            let token = attempt_token(number);
+            if let Some(outcome) = steps.cancel(token) {
+                self.attempt_done(token, outcome, steps);
+            }
+        }
+    }
+
+    pub(super) fn socket_of_attempt(&self, token: Token) -> Option<u32> {
+        let number = (token.socket - FIRST_ATTEMPT) as usize;
+        let attempt = self.attempts.get(number)?.as_ref()?;
+        Some(attempt.socket)
+    }
+
+    /// The address that an attempt of a race tries.
+    pub(super) fn attempt_address(&self, token: Token) -> Option<&Address> {
+        let number = (token.socket - FIRST_ATTEMPT) as usize;
+        let attempt = self.attempts.get(number)?.as_ref()?;
+        Some(&attempt.address)
+    }
+
+    pub(super) fn connect_done(&mut self, index: u32, outcome: Outcome, steps: &mut impl Steps) {
+        let Some(id) = self.sockets[index].connects.first() else {
+            return;
+        };
+        let fate = self.operations[id].fate.unwrap_or(Status::Canceled);
+        match outcome {
+            Outcome::Failed(error) => self.connect_failed(index, Fault::system(error), steps),
+            Outcome::Canceled => self.connect_failed(index, Fault::of(fate), steps),
+            Outcome::Done(_) => {
+                let remote = self.operations[id].payload.take();
+                if let Err(fault) = steps.connected(index, remote) {
+                    return self.connect_failed(index, fault, steps);
+                }
+                let socket = &mut self.sockets[index];
+                socket.state = State::Connected;
+                if std::mem::take(&mut socket.receive_shut_pending) {
+                    steps.shutdown(index, true, false);
+                }
+                socket.connects.remove(&mut self.operations, id);
+                self.finish(id, Fault::of(Status::Ok));
+                while let Some(id) = self.sockets[index].connects.pop(&mut self.operations) {
+                    self.finish(id, Fault::of(Status::AlreadyConnected));
+                }
+            }
+        }
+    }
+
+    /// The connect is over, and so is everything that waited for it; the handle may try again.
+    pub(super) fn connect_failed(&mut self, index: u32, fault: Fault, steps: &mut impl Steps) {
+        self.end_race(index, steps);
+        let socket = &mut self.sockets[index];
+        if std::mem::take(&mut socket.open) {
+            steps.discard(index);
+        }
+        socket.state = State::Idle;
+        socket.send_shut = false;
+        socket.receive_shut_pending = false;
+        if let Some(last) = socket.connects.last() {
+            self.cut_connect(last, fault); // It is the last of them to become visible.
+        }
+        let socket = &mut self.sockets[index];
+        let queues = [socket.connects, socket.sends, socket.receives];
+        socket.connects = Queue::default();
+        socket.sends = Queue::default();
+        socket.receives = Queue::default();
+        for mut queue in queues {
+            while let Some(id) = queue.pop(&mut self.operations) {
+                self.finish(id, fault);
+            }
+        }
+    }
+
+    /// A connect has failed: what is begun before that is visible fails with it.
+    pub(super) fn cut_connect(&mut self, id: u32, fault: Fault) {
+        self.operations[id].cuts = true;
+        let socket = &mut self.sockets[self.operations[id].socket];
+        socket.epoch = socket.epoch.wrapping_add(1);
+        socket.cut = Some(Cut {
+            fault,
+            sends_only: false,
+        });
+    }
+}
+
+fn attempt_token(number: usize) -> Token {
+    Token {
+        socket: FIRST_ATTEMPT + number as u32,
+        lane: Lane::Output,
+    }
+}

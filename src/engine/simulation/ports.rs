@@ -1,0 +1,155 @@
+//! The engine's steps in the simulated world.
+
+use super::NUMBERS;
+use crate::address::{Address, Family};
+use crate::driver::sim::{Link, SimDriver};
+use crate::driver::{Lane, Outcome, Request, Token};
+use crate::engine::connect::FIRST_ATTEMPT;
+use crate::engine::operation::{Fault, Payload};
+use crate::engine::socket::Steps;
+use crate::foreign::Buffer;
+
+pub struct Ports {
+    pub driver: SimDriver,
+    /// Bytes begun and not yet sent, as the shared record counts them.
+    pub queued: [usize; NUMBERS as usize],
+    /// Sockets that the engine has closed, and whether with a reset; the test takes them.
+    pub closed: Vec<(u32, bool)>,
+    /// The links of closed sockets, until their last completion has been judged.
+    pub past: [Option<Link>; NUMBERS as usize],
+    /// Percent of the opens and of the connections made that fail after all.
+    pub trouble: usize,
+    /// The attempts of races, with their sockets.
+    attempts: Vec<(u32, u32)>,
+    is_open: [bool; NUMBERS as usize],
+    pub now: u64,
+    /// Races that were won.
+    pub races: usize,
+}
+
+impl Ports {
+    pub fn new(driver: SimDriver) -> Ports {
+        Ports {
+            driver,
+            queued: [0; NUMBERS as usize],
+            closed: Vec::new(),
+            past: [const { None }; NUMBERS as usize],
+            trouble: 0,
+            attempts: Vec::new(),
+            is_open: [false; NUMBERS as usize],
+            now: 0,
+            races: 0,
+        }
+    }
+
+    /// The link that a socket has or had.
+    pub fn link(&mut self, socket: u32) -> Option<&mut Link> {
+        match self.past[socket as usize].as_mut() {
+            Some(link) => Some(link),
+            None => self.driver.link(socket),
+        }
+    }
+
+    /// No attempt of a socket goes on, as far as that is the engine's affair.
+    pub fn check_race_over(&self, socket: u32) {
+        for &(number, own) in &self.attempts {
+            let lane = Lane::Output;
+            let token = Token {
+                socket: number,
+                lane,
+            };
+            let let_go = self.driver.is_canceling(token, Buffer::EMPTY);
+            assert!(own != socket || let_go, "an attempt outlives its race");
+        }
+    }
+
+    fn fails(&mut self) -> bool {
+        self.trouble > 0 && self.driver.random.chance(self.trouble)
+    }
+}
+
+impl Steps for Ports {
+    fn open(&mut self, number: u32, socket: u32, _family: Family) -> Result<(), Fault> {
+        assert!(!self.is_open[socket as usize], "opened twice");
+        if self.fails() {
+            return Err(Fault::system(self.driver.refuse_open(number)));
+        }
+        self.driver.attach(number);
+        match number < FIRST_ATTEMPT {
+            true => self.is_open[socket as usize] = true,
+            false => self.attempts.push((number, socket)),
+        }
+        Ok(())
+    }
+
+    fn now(&self) -> u64 {
+        self.now
+    }
+
+    fn adopt(&mut self, socket: u32, attempt: u32, _remote: &Address) -> Result<(), Fault> {
+        assert!(!self.is_open[socket as usize], "two races won");
+        if self.fails() {
+            return Err(Fault::system(self.driver.refuse(attempt)));
+        }
+        self.driver.move_to(attempt, socket);
+        self.attempts.retain(|own| own.0 != attempt);
+        self.races += 1;
+        self.is_open[socket as usize] = true;
+        Ok(())
+    }
+
+    fn start(&mut self, token: Token, request: Request<'_>) -> Option<Outcome> {
+        self.driver.start(token, request)
+    }
+
+    fn cancel(&mut self, token: Token) -> Option<Outcome> {
+        self.driver.cancel(token)
+    }
+
+    fn receive_urgent(&mut self, socket: u32, request: Request<'_>) -> Outcome {
+        match request {
+            Request::Receive { buffer, .. } => self.driver.receive_urgent(socket, buffer),
+            _ => panic!("urgent data is only received"),
+        }
+    }
+
+    fn shutdown(&mut self, socket: u32, receive: bool, send: bool) {
+        let link = self.driver.link(socket).expect("it is attached");
+        assert!(link.stands, "a shutdown before the connection stands");
+        link.receive_shut |= receive;
+        link.send_shut |= send;
+    }
+
+    fn connected(&mut self, socket: u32, remote: Option<Box<Payload>>) -> Result<(), Fault> {
+        assert!(matches!(remote.as_deref(), Some(Payload::Connect(_))));
+        self.check_race_over(socket);
+        match self.fails() {
+            true => Err(Fault::system(self.driver.refuse(socket))),
+            false => Ok(()),
+        }
+    }
+
+    fn sent(&mut self, socket: u32, bytes: usize) {
+        let queued = &mut self.queued[socket as usize];
+        *queued = queued.checked_sub(bytes).expect("no more than was queued");
+    }
+
+    fn discard(&mut self, number: u32) {
+        if number < FIRST_ATTEMPT {
+            let open = &mut self.is_open[number as usize];
+            assert!(std::mem::take(open), "discarded without an open");
+        }
+        self.attempts.retain(|own| own.0 != number);
+        let link = self.driver.detach(number).expect("it is attached");
+        assert!(link.received.is_empty() && link.taken == 0);
+    }
+
+    fn close(&mut self, socket: u32, reset: bool) {
+        self.check_race_over(socket);
+        let link = self.driver.detach(socket);
+        assert_eq!(link.is_some(), self.is_open[socket as usize]);
+        self.is_open[socket as usize] = false;
+        self.past[socket as usize] = link;
+        self.closed.push((socket, reset));
+    }
+}

@@ -1,0 +1,157 @@
+//! The ends of sends and receives: how far they came, and what an end means for those behind.
+
+use super::operation::{Fault, Kind, NONE};
+use super::socket::{Cut, Engine, LaneState, Steps};
+use crate::driver::{Lane, Outcome, Token};
+use crate::status::{OsError, Status};
+
+impl Engine {
+    pub(super) fn send_done(&mut self, index: u32, outcome: Outcome, steps: &mut impl Steps) {
+        let Some(id) = self.sockets[index].sends.first() else {
+            return;
+        };
+        let operation = &mut self.operations[id];
+        if let Outcome::Done(bytes) = outcome {
+            operation.bytes += bytes;
+            if operation.bytes < operation.buffer.len() && operation.fate.is_none() {
+                operation.reported += bytes;
+                return steps.sent(index, bytes); // The rest goes on as soon as there is room.
+            }
+        }
+        let complete = operation.bytes == operation.buffer.len();
+        let mut fault = match (outcome, operation.fate) {
+            (Outcome::Done(_), _) if complete => Fault::of(Status::Ok),
+            (Outcome::Failed(error), _) => Fault::system(error),
+            (_, fate) => Fault::of(fate.unwrap_or(Status::Canceled)),
+        };
+        // A broken pipe is never our own shutdown's doing: that takes effect after the sends before
+        // it, and those behind it are refused.
+        if let (Status::Canceled, None, Some(broken)) = (
+            fault.status,
+            self.operations[id].fate,
+            self.sockets[index].broken,
+        ) {
+            fault = broken;
+        }
+        self.leave_queue(id);
+        self.finish(id, fault);
+        if fault.status == Status::Ok {
+            return;
+        }
+        if breaks(fault) {
+            self.broke(index, fault, steps);
+        } else if self.operations[id].bytes > 0 {
+            self.cut_sends(index, id, fault);
+        }
+    }
+
+    /// A send ended after its first byte: what was queued behind it must not follow.
+    pub(super) fn cut_sends(&mut self, index: u32, id: u32, fault: Fault) {
+        self.operations[id].cuts = true;
+        let socket = &mut self.sockets[index];
+        socket.epoch = socket.epoch.wrapping_add(1);
+        let fault = Fault::of(fault.status);
+        socket.cut = Some(Cut {
+            fault,
+            sends_only: true,
+        });
+        let mut next = socket.sends.first();
+        while let Some(id) = next {
+            let following = self.operations[id].next;
+            next = (following != NONE).then_some(following);
+            if self.operations[id].kind == Kind::Send {
+                self.leave_queue(id);
+                self.finish(id, fault);
+            }
+        }
+    }
+
+    pub(super) fn receive_done(&mut self, index: u32, outcome: Outcome, steps: &mut impl Steps) {
+        let Some(id) = self.sockets[index].receives.first() else {
+            return;
+        };
+        let broken = self.sockets[index].broken;
+        let operation = &mut self.operations[id];
+        let fault = match outcome {
+            Outcome::Done(0) => match broken {
+                Some(broken) => broken,
+                None => Fault::of(Status::Ok),
+            },
+            Outcome::Done(bytes) => {
+                operation.bytes += bytes;
+                let more = operation.flags.all && operation.bytes < operation.buffer.len();
+                match operation.fate {
+                    None if more => return, // The rest of the buffer is still to be filled.
+                    Some(fate) if more => Fault::of(fate),
+                    _ => Fault::of(Status::Ok),
+                }
+            }
+            Outcome::Failed(error) => Fault::system(error),
+            Outcome::Canceled => match (operation.fate, broken) {
+                (Some(fate), _) => Fault::of(fate),
+                (None, Some(broken)) => broken,
+                (None, None) => Fault::of(Status::Canceled),
+            },
+        };
+        self.leave_queue(id);
+        self.finish(id, fault);
+        if matches!(outcome, Outcome::Failed(_)) && breaks(fault) {
+            self.broke(index, fault, steps);
+        }
+    }
+
+    /// The connection is gone: everything that is pending says so, and all that comes later.
+    pub(super) fn broke(&mut self, index: u32, fault: Fault, steps: &mut impl Steps) {
+        if self.sockets[index].broken.is_some() {
+            return;
+        }
+        self.sockets[index].broken = Some(fault);
+        self.abort_broken(index, Lane::Output, fault, steps);
+        self.abort_broken(index, Lane::Input, fault, steps);
+    }
+
+    pub(super) fn abort_broken(
+        &mut self,
+        index: u32,
+        lane: Lane,
+        fault: Fault,
+        steps: &mut impl Steps,
+    ) {
+        let token = Token {
+            socket: index,
+            lane,
+        };
+        if self.sockets[index].lanes[lane as usize] == LaneState::Busy {
+            self.sockets[index].lanes[lane as usize] = LaneState::Canceling;
+            if let Some(outcome) = steps.cancel(token) {
+                self.lane_done(token, outcome, steps);
+            }
+        }
+        if self.sockets[index].lanes[lane as usize] != LaneState::Idle {
+            return; // The pump ends the rest when the driver has let go.
+        }
+        loop {
+            let socket = &self.sockets[index];
+            let head = match lane {
+                Lane::Input => socket.receives.first(),
+                Lane::Output => socket.sends.first(),
+            };
+            let Some(id) = head else { return };
+            self.leave_queue(id);
+            self.finish(id, fault);
+        }
+    }
+}
+
+/// Whether the connection is of no more use after that.
+pub(super) fn breaks(fault: Fault) -> bool {
+    fault.os_error != OsError(0)
+        && matches!(
+            fault.status,
+            Status::ConnectionReset
+                | Status::ConnectionAborted
+                | Status::TimedOut
+                | Status::HostUnreachable
+                | Status::NetworkUnreachable
+        )
+}
