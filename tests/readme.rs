@@ -1,0 +1,326 @@
+//! The front door: what the README shows is compiled and run as it stands there, and so are the examples that it names.
+//!
+//! Programs in C and Python are taken from the README's own text; so are the shell commands, save those of cargo, which
+//! has built the library for this test already. Port 11000 stands for that of a server that the test starts.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+#[path = "common/c.rs"]
+#[allow(dead_code, reason = "every test uses a part of it")]
+mod c;
+
+use c::Workshop;
+
+const LIMIT: Duration = Duration::from_secs(30);
+const TEXT: &str = "This is a test<EOF>";
+
+fn readme() -> String {
+    fs::read_to_string(c::root().join("README.md")).expect("there is a README")
+}
+
+/// What the README shows in a language.
+fn snippets(language: &str) -> Vec<String> {
+    let readme = readme();
+    let fence = format!("\n```{language}\n");
+    let starts = readme
+        .match_indices(&fence)
+        .map(|(at, _)| &readme[at + fence.len()..]);
+    let ends = starts.map(|text| text.split_once("\n```\n").expect("a fence ends").0);
+    ends.map(|text| format!("{text}\n")).collect()
+}
+
+/// The snippets in C that contain a word; each of them is a whole program.
+fn program(word: &str) -> String {
+    let mut programs = snippets("c").into_iter().filter(|text| text.contains(word));
+    let program = programs.next().expect("the README shows such a program");
+    assert!(
+        program.contains("int main("),
+        "{word}: a program to be run has a main"
+    );
+    assert!(
+        programs.next().is_none(),
+        "{word}: more than one program has it"
+    );
+    program
+}
+
+/// The server of .NET's sample: to each client it sends back all up to "<EOF>", and closes. It ends with the process.
+fn serve() -> String {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("loopback is there");
+    let port = listener.local_addr().expect("it is bound").port();
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let mut client = client.expect("a client connects");
+            let mut text = Vec::new();
+            let mut piece = [0; 64];
+            while !text.ends_with(b"<EOF>") {
+                match client.read(&mut piece) {
+                    Ok(count) if count > 0 => text.extend_from_slice(&piece[..count]),
+                    _ => break,
+                }
+            }
+            let _ = client.write_all(&text); // Else the client has something to complain of.
+        }
+    });
+    port.to_string()
+}
+
+/// Compiles a C program as strictly as can be, linked against the shared library.
+#[track_caller]
+fn compile(workshop: &Workshop, source: &Path, name: &str) -> PathBuf {
+    let program = workshop.path(name);
+    let mut compiler = workshop.compiler();
+    compiler.args([
+        "-std=c99",
+        "-pedantic-errors",
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+    ]);
+    compiler.arg(source).arg("-o").arg(&program);
+    compiler.arg("-L").arg(workshop.path(""));
+    compiler.arg(format!("-Wl,-rpath,{}", workshop.path("").display()));
+    compiler.args(["-lasock", "-lpthread", "-ldl"]);
+    let answer = compiler.output().expect("the compiler runs");
+    let errors = String::from_utf8_lossy(&answer.stderr);
+    assert!(answer.status.success(), "{name}: {errors}");
+    program
+}
+
+/// Compiles and runs a program of the README, and gives what it prints.
+#[track_caller]
+fn printed(workshop: &Workshop, name: &str, source: &str, arguments: &[&str]) -> String {
+    let path = workshop.path(name).with_extension("c");
+    fs::write(&path, source).expect("the workshop can be written");
+    let program = compile(workshop, &path, name);
+    let mut command = Command::new(program);
+    let ran = c::run(
+        command
+            .args(arguments)
+            .env("LD_LIBRARY_PATH", workshop.path("")),
+        LIMIT,
+    );
+    ran.assert_success(name);
+    assert_eq!(ran.stderr, "", "{name}");
+    ran.stdout
+}
+
+#[test]
+fn the_shortest_program_gets_its_answer() {
+    let Some(workshop) = Workshop::open() else {
+        return;
+    };
+    let told = printed(&workshop, "shortest", &program("asock_end("), &[&serve()]);
+    assert_eq!(told, format!("ok: {TEXT}\n"));
+}
+
+#[test]
+fn the_library_can_be_loaded_at_run_time() {
+    let Some(workshop) = Workshop::open() else {
+        return;
+    };
+    let told = printed(&workshop, "loading", &program("dlopen("), &[]);
+    assert_eq!(told, format!("asock {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn a_game_loop_can_dispatch() {
+    let Some(workshop) = Workshop::open() else {
+        return;
+    };
+    let told = printed(&workshop, "game", &program("asock_dispatch("), &[&serve()]);
+    assert_eq!(told, format!("ok: {TEXT}\n"));
+}
+
+/// Every program in C is run by one of the tests above: none is added without one.
+#[test]
+fn no_program_is_forgotten() {
+    assert_eq!(snippets("c").len(), 3);
+    assert_eq!(snippets("python").len(), 1);
+    assert_eq!(snippets("sh").len(), 4);
+}
+
+#[test]
+#[allow(
+    clippy::print_stderr,
+    reason = "a test that is left out must say so where people look"
+)]
+fn asyncio_can_wait_for_completions() {
+    let Some(workshop) = Workshop::open() else {
+        return;
+    };
+    if Command::new("python3").arg("--version").output().is_err() {
+        let text = "`python3` is missing: the README's program in Python was not run";
+        assert!(std::env::var_os("CI").is_none(), "{text}");
+        eprintln!("{text}");
+        return;
+    }
+    let path = workshop.path("snippet.py");
+    fs::write(&path, &snippets("python")[0]).expect("the workshop can be written");
+    let mut python = Command::new("python3");
+    python
+        .arg(path)
+        .arg(serve())
+        .env("LD_LIBRARY_PATH", workshop.path(""));
+    let ran = c::run(&mut python, LIMIT);
+    ran.assert_success("python");
+    assert_eq!(ran.stdout, format!("0 {TEXT}\n"));
+}
+
+/// A place that looks like the project's root after `cargo build --release`, with the shortest program in it.
+fn stage(workshop: &Workshop) -> PathBuf {
+    let stage = workshop.path("stage");
+    let release = stage.join("target/release");
+    fs::create_dir_all(&release).expect("the workshop can be written");
+    let library = c::shared_library();
+    let archive = library.with_extension("a");
+    for (from, to) in [
+        (c::root().join("include"), stage.join("include")),
+        (library, release.join("libasock.so")),
+        (archive, release.join("libasock.a")),
+    ] {
+        assert!(from.exists(), "{} is not built", from.display());
+        std::os::unix::fs::symlink(from, to).expect("a fresh directory");
+    }
+    fs::write(stage.join("client.c"), program("asock_end(")).expect("the workshop can be written");
+    stage
+}
+
+#[test]
+fn the_commands_work_as_written() {
+    let Some(workshop) = Workshop::open() else {
+        return;
+    };
+    let stage = stage(&workshop);
+    let port = serve();
+    let mut seen = BTreeSet::new();
+    for commands in snippets("sh") {
+        let ours = commands.lines().filter(|line| !line.starts_with("cargo "));
+        let ours = ours.collect::<Vec<_>>().join("\n").replace("11000", &port);
+        if ours.is_empty() {
+            continue;
+        }
+        let mut shell = Command::new("sh");
+        shell.args(["-e", "-u", "-c", &ours]).current_dir(&stage);
+        let ran = c::run(shell.env("prefix", stage.join("prefix")), LIMIT);
+        ran.assert_success(&ours);
+        if ours.contains("./client") {
+            assert_eq!(ran.stdout, format!("ok: {TEXT}\n"), "{ours}");
+        }
+        let kinds = ["libasock.a", "-lasock", "install"];
+        seen.extend(kinds.into_iter().filter(|kind| ours.contains(kind)));
+    }
+    assert_eq!(
+        seen.len(),
+        3,
+        "linking shared, linking static and installing: {seen:?}"
+    );
+
+    // What was installed can be compiled and linked against, with nothing of the project's tree.
+    let command = "cc client.c -o installed -Iprefix/include -Lprefix/lib -lasock -Wl,-rpath,\"$PWD/prefix/lib\" && ./installed";
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", &format!("{command} {port}")])
+        .current_dir(&stage);
+    let ran = c::run(&mut shell, LIMIT);
+    ran.assert_success("the installed library");
+    assert_eq!(ran.stdout, format!("ok: {TEXT}\n"));
+}
+
+#[test]
+fn the_asynchronous_client_in_c_prints_its_three_lines() {
+    let Some(workshop) = Workshop::open() else {
+        return;
+    };
+    let source = c::root().join("bindings/c/examples/async_client.c");
+    let client = compile(&workshop, &source, "async_client");
+    let port = serve();
+    // More than its buffer of 256 bytes takes at once.
+    let long = format!("{}<EOF>", "0123456789".repeat(1000));
+    for text in [TEXT, &long] {
+        let mut command = Command::new(&client);
+        command.args(["127.0.0.1", &port]);
+        if text != TEXT {
+            command.arg(text);
+        }
+        let ran = c::run(&mut command, LIMIT);
+        ran.assert_success("async_client");
+        let expected = format!(
+            "Socket connected to 127.0.0.1:{port}\nSent {} bytes to server.\nResponse received : {text}\n",
+            text.len()
+        );
+        assert_eq!(ran.stdout, expected);
+    }
+}
+
+#[test]
+fn the_asynchronous_client_in_c_says_what_went_wrong() {
+    let Some(workshop) = Workshop::open() else {
+        return;
+    };
+    let source = c::root().join("bindings/c/examples/async_client.c");
+    let client = compile(&workshop, &source, "async_client");
+    // The near end of a connection has a port at which nobody listens, and which nobody can take meanwhile.
+    let near: u16 = serve().parse().expect("it is a port");
+    let near = TcpStream::connect(("127.0.0.1", near)).expect("the server is there");
+    let port = near.local_addr().expect("it is connected").port();
+    let port = port.to_string();
+    let ran = c::run(Command::new(client).args(["127.0.0.1", &port]), LIMIT);
+    assert_eq!(
+        ran.status.and_then(|status| status.code()),
+        Some(1),
+        "{ran:?}"
+    );
+    assert_eq!(ran.stdout, "");
+    assert_eq!(
+        ran.stderr,
+        "async_client: cannot connect: connection refused\n"
+    );
+}
+
+/// The README's list of what is not built yet is the header's.
+#[test]
+fn what_is_not_supported_yet_is_told() {
+    let header = fs::read_to_string(c::root().join("include/asock.h")).expect("it is committed");
+    let mut missing = BTreeSet::new();
+    for comment in header.split("/**").skip(1) {
+        let (comment, code) = comment.split_once("*/").expect("comments end");
+        if comment.contains("This version: ASOCK_NOT_SUPPORTED") {
+            let name = code.split_once('(').expect("a function follows").0;
+            missing.insert(name.rsplit(' ').next().expect("it has a name").to_owned());
+        }
+    }
+    let readme = readme();
+    let list = readme.split_once("until they are built:");
+    let (list, rest) = list
+        .expect("the README has a list")
+        .1
+        .split_once('.')
+        .expect("it ends");
+    let told = list.split('`').filter(|word| word.starts_with("asock_"));
+    assert_eq!(told.map(str::to_owned).collect::<BTreeSet<_>>(), missing);
+
+    // What only some arguments lack.
+    for (in_header, in_readme) in [
+        (
+            "(this version: ASOCK_NOT_SUPPORTED). It has no descriptor",
+            "a datagram socket",
+        ),
+        (
+            "more than 1 gives ASOCK_NOT_SUPPORTED",
+            "more than one worker",
+        ),
+    ] {
+        assert_eq!(
+            header.contains(in_header),
+            rest.contains(in_readme),
+            "{in_readme}"
+        );
+    }
+}
