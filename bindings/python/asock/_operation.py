@@ -1,0 +1,183 @@
+"""One operation, as Python sees it."""
+
+from __future__ import annotations
+
+import asyncio
+from threading import Event
+from typing import TYPE_CHECKING, Any, Callable, Generator, Generic, List, Optional, TypeVar, Union, cast
+
+from . import _abi, _check
+from ._buffer import Export
+from ._errors import Status, error_of
+
+if TYPE_CHECKING:
+    from ._engine import Engine
+
+T = TypeVar("T")
+
+_NAMES = {
+    _abi.ASOCK_KIND_CONNECT: "connect",
+    _abi.ASOCK_KIND_SEND: "send",
+    _abi.ASOCK_KIND_RECEIVE: "receive",
+    _abi.ASOCK_KIND_CLOSE: "close",
+}
+
+
+class AsyncResult(Generic[T]):
+    """What a `begin_...` call returns, and what its callback is given: an operation that ends exactly once.
+
+    Pass it to the `end_...` method of its kind, which waits if need be and returns the outcome or raises the failure.
+    Any thread may use it, several at a time. In a coroutine, `await` it for the same outcome.
+    """
+
+    __slots__ = (
+        "state",
+        "_engine",
+        "_socket",
+        "_kind",
+        "_what",
+        "_callback",
+        "_memory",
+        "_op",
+        "_done",
+        "_status",
+        "_os_error",
+        "_transferred",
+        "_value",
+        "_event",
+        "_awaiters",
+        "__weakref__",
+    )
+
+    #: The `state` given to the `begin_...` call.
+    state: Any
+
+    def __init__(
+        self,
+        engine: Engine,
+        socket: int,
+        kind: int,
+        what: str,
+        memory: Union[None, bytes, Export],
+        callback: Optional[Callable[[AsyncResult[T]], object]],
+        state: Any,
+    ) -> None:
+        self.state = state
+        self._engine = engine
+        self._socket = socket
+        self._kind = kind
+        self._what = what
+        self._memory = memory
+        self._callback = callback
+        self._op = 0
+        self._done = False
+        self._status: int = Status.OK
+        self._os_error = 0
+        self._transferred = 0
+        self._value: object = None
+        self._event: Optional[Event] = None
+        self._awaiters: Optional[List[Callable[[], object]]] = None
+
+    @property
+    def is_completed(self) -> bool:
+        """Whether the operation has ended, in whatever way. Its callback may not have run yet."""
+        return self._done
+
+    def wait(self, timeout: Optional[float] = None) -> bool:
+        """Waits until the operation has ended, at most `timeout` seconds (None: no limit); False past the limit.
+
+        Inside a callback of a runtime that has a thread of its own, waiting would wait for itself and raises a
+        RuntimeError instead. On a `Runtime(threaded=False)`, the wait takes completions itself, but no callback runs in
+        it: those run in `poll` only.
+        """
+        limit = _check.seconds(timeout, "timeout")
+        return self._done or self._engine.wait(self, limit)
+
+    def cancel(self) -> None:
+        """Asks for the operation to end now. It still ends once, as canceled or, if it had ended before, as it did."""
+        if not self._done:
+            self._refuse_unless_late(_abi.library.asock_cancel(self._op), "cancel")
+
+    def set_timeout(self, timeout: Optional[float]) -> None:
+        """Limits the operation to `timeout` seconds from now, in place of its socket's time-out; None: no limit."""
+        limit = _check.seconds(timeout, "timeout")
+        if not self._done:
+            limit_ms = -1 if limit is None else _check.milliseconds(limit)
+            self._refuse_unless_late(_abi.library.asock_set_deadline(self._op, limit_ms), "set_timeout")
+
+    def _refuse_unless_late(self, status: int, what: str) -> None:
+        # Its record may have been handed out a moment ago: then it has ended, which is no error.
+        if status not in (Status.OK, Status.BAD_HANDLE):
+            raise error_of(status, what)
+
+    def _complete(self, status: int, os_error: int, transferred: int) -> None:
+        """Fixes the outcome and gives the memory back; harmless when repeated."""
+        if self._done:
+            return
+        memory = self._memory
+        if isinstance(memory, Export):
+            memory.release()
+            self._value = transferred
+        elif self._kind == _abi.ASOCK_KIND_RECEIVE and memory is not None:
+            self._value = memory if transferred == len(memory) else memory[:transferred]
+        elif self._kind == _abi.ASOCK_KIND_SEND:
+            self._value = transferred
+        self._memory = None
+        self._status = status
+        self._os_error = os_error
+        self._transferred = transferred
+        # From here on waiting threads read the above. They look after they have left their event, so either this
+        # thread sees the event or they see the mark.
+        self._done = True
+        if self._event is not None:
+            self._event.set()
+        if self._awaiters is not None:
+            for awaiter in self._awaiters:
+                awaiter()
+
+    def _end(self) -> T:
+        if not self._done and not self._engine.wait(self, None):
+            raise error_of(Status.STOPPED, self._what or _NAMES[self._kind])
+        if self._status == Status.OK:
+            return cast(T, self._value)
+        error = error_of(self._status, self._what or _NAMES[self._kind], self._os_error)
+        error.transferred = self._transferred
+        if isinstance(self._value, bytes):
+            error.partial = self._value
+        raise error
+
+    def __await__(self) -> Generator[Any, None, T]:
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[None] = loop.create_future()
+
+        def finish() -> None:
+            if not done.done():
+                done.set_result(None)
+
+        def wake() -> None:
+            try:
+                loop.call_soon_threadsafe(finish)
+            except RuntimeError:
+                pass  # The loop was closed; nobody waits there any more.
+
+        if not self._done:
+            self._awaiters = [*(self._awaiters or ()), wake]
+            if self._done:
+                finish()
+            try:
+                yield from done
+            except asyncio.CancelledError:
+                self.cancel()
+                raise
+        return self._end()
+
+    def __repr__(self) -> str:
+        name = self._what or _NAMES[self._kind]
+        if not self._done:
+            return f"<asock.AsyncResult {name}: pending>"
+        status = self._status
+        outcome = status if status not in Status.__members__.values() else Status(status).name
+        return f"<asock.AsyncResult {name}: {outcome}, {self._transferred} bytes>"
+
+    def __reduce__(self) -> Any:
+        raise TypeError("an asock.AsyncResult cannot be pickled: it belongs to this process")

@@ -1,0 +1,109 @@
+"""Peers on loopback for the tests, built on the standard library's blocking sockets and threads, and small helpers.
+
+Each peer listens on a port of its own choosing and ends with its block; nothing here uses asock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Callable, Iterator, List, Tuple
+
+#: Generous: a test that meets it has failed.
+LIMIT = 30.0
+
+PACKAGE = Path(__file__).resolve().parents[1]
+
+Serve = Callable[[socket.socket], None]
+
+
+@contextlib.contextmanager
+def serving(serve: Serve) -> Iterator[Tuple[str, int]]:
+    """Runs `serve` on a thread per connection, until the end of the block."""
+    ended = threading.Event()
+    listener = socket.create_server(("127.0.0.1", 0))
+    threads: List[threading.Thread] = []
+    connections: List[socket.socket] = []
+
+    def one(connection: socket.socket) -> None:
+        with contextlib.suppress(OSError), connection:
+            if serve is silent:
+                ended.wait()
+            else:
+                serve(connection)
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                connections.append(connection)
+                threads.append(threading.Thread(target=one, args=(connection,), daemon=True))
+                threads[-1].start()
+
+    accepter = threading.Thread(target=accept, daemon=True)
+    accepter.start()
+    try:
+        yield listener.getsockname()
+    finally:
+        ended.set()
+        with contextlib.suppress(OSError):
+            listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        accepter.join(LIMIT)
+        for connection in connections:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        for thread in threads:
+            thread.join(LIMIT)
+
+
+def echo(connection: socket.socket) -> None:
+    while True:
+        data = connection.recv(1 << 18)
+        if not data:
+            break
+        connection.sendall(data)
+
+
+def silent(_: socket.socket) -> None:
+    """Neither reads nor writes, until the block ends."""
+
+
+def resetting(connection: socket.socket) -> None:
+    """Waits for one byte and answers with a reset."""
+    connection.recv(1)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def closed_port() -> int:
+    """A port where nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def eventually(condition: Callable[[], bool]) -> bool:
+    end = time.monotonic() + LIMIT
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.002)
+    return True
+
+
+def run(script: str, *arguments: str, flags: Tuple[str, ...] = ()) -> "subprocess.CompletedProcess[str]":
+    """Runs a script in an interpreter of its own, the same version as this one."""
+    return subprocess.run(
+        [sys.executable, *flags, "-c", script, *arguments],
+        cwd=PACKAGE,
+        capture_output=True,
+        text=True,
+        timeout=2 * LIMIT,
+        check=False,
+    )
