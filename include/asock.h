@@ -78,10 +78,11 @@
  *
  * A receive or an accept that nobody could see (on worker, neither callback nor op) is ASOCK_INVALID_ARGUMENT.
  *
- * Callbacks of one socket never run at the same time, and run in the order in which its operations ended. None runs
- * inside the call that began its operation. A callback may call every function; those that would have to wait give
- * ASOCK_WOULD_DEADLOCK. While it runs, its worker does nothing else: keep it short. It must return: no exception and
- * no longjmp may leave it. Callbacks of timers and look-ups run on the worker that began them, else on the first.
+ * Callbacks of one socket never run at the same time, and run in the order in which its operations ended; those of
+ * sockets on different workers may run at the same time. None runs inside the call that began its operation. A
+ * callback may call every function; those that would have to wait give ASOCK_WOULD_DEADLOCK. While it runs, its worker
+ * does nothing else: keep it short. It must return: no exception and no longjmp may leave it. Callbacks of timers and
+ * look-ups run on the worker that began them, else on the first.
  *
  *
  * HANDLES AND THREADS
@@ -652,11 +653,14 @@ typedef struct asock_runtime_config {
    */
   uint32_t backend;
   /**
-   * Threads that own sockets; 0 means 1. This version: more than 1 gives ASOCK_NOT_SUPPORTED.
+   * Threads that own sockets; 0 means 1. A socket is given to the one that has the fewest when it is opened, and stays
+   * there. A process has about a thousand at a time, all runtimes together; past that: ASOCK_OUT_OF_MEMORY.
    */
   uint32_t workers;
   /**
-   * Threads for names, at most; 0 means the default. They are started when names are looked up.
+   * Threads for names, at most; 0 means the default, 64. They are started when names are looked up, and end when there
+   * is none to look up for a while. A thread that the system's resolver holds on to after everybody who asked for its
+   * name has gone does not count, up to three times as many.
    */
   uint32_t resolvers;
   /**
@@ -881,19 +885,18 @@ asock_status asock_set_log(uint32_t level,
                            void *user_data);
 
 /**
- * Starts a runtime: its worker thread, and no other until names are looked up.
+ * Starts a runtime: its worker threads, one unless `config->workers` says more, and no other until names are looked up.
  *
  * `config` may be NULL for the defaults; it is read during the call only. `*runtime` is written on ASOCK_OK and is the
  * caller's to stop with `asock_runtime_stop`. A process may have many runtimes, which share nothing. The default
  * runtime, 0, needs no start.
  *
- * Any thread, also inside a callback. It costs the start of a thread, and waits for nothing else. The worker blocks
- * the signals named in the tour above, and those that the calling thread blocks.
+ * Any thread, also inside a callback. It costs the start of the workers, and waits for nothing else. They block the
+ * signals named in the tour above, and those that the calling thread blocks.
  *
  * Returns ASOCK_OK; ASOCK_INVALID_ARGUMENT for an unknown value, a `size` smaller than the first version's struct, or
- * bytes other than zero past those that this library knows; ASOCK_NOT_SUPPORTED for a backend that this machine lacks
- * and, in this version, for more than one worker; ASOCK_OUT_OF_MEMORY; ASOCK_TOO_MANY_SOCKETS when the process has no
- * descriptor left; ASOCK_OS_ERROR.
+ * bytes other than zero past those that this library knows; ASOCK_NOT_SUPPORTED for a backend that this machine or this
+ * version lacks; ASOCK_OUT_OF_MEMORY; ASOCK_TOO_MANY_SOCKETS when the process has no descriptor left; ASOCK_OS_ERROR.
  */
 asock_status asock_runtime_start(const struct asock_runtime_config *config, asock_runtime *runtime);
 
@@ -914,8 +917,9 @@ asock_status asock_runtime_drain(asock_runtime runtime);
  * `asock_end` is to collect stays until it is ended or forgotten.
  *
  * When it returns, every completion has been delivered, no thread of the runtime is left, and no callback runs or will
- * run; it waits for one that does, and for nothing else: neither for the network nor for a name server. On a runtime
- * that delivers on poll it wakes a waiting poller, and the calling thread itself calls the callbacks that are left;
+ * run; it waits for one that does, and for nothing else: neither for the network nor for a name server. (A thread that
+ * the system's resolver holds then is left to it: it has nothing of the application's, and ends when it is let go.) On a
+ * runtime that delivers on poll it wakes a waiting poller, and the calling thread itself calls the callbacks that are left;
  * records without a callback are dropped (drain first to see them all).
  *
  * 0 stops the default runtime, if it runs, and a later use starts it anew. Any thread but the library's own: on a worker
@@ -1321,11 +1325,12 @@ asock_status asock_begin_receive_from(asock_socket socket,
  * until the completion is delivered; `host` is copied.
  *
  * Names are looked up by the system's resolver, on threads of the runtime's own; a literal address completes at once,
- * and no look-up ever holds up another operation. Runtime 0 is started if it does not run.
+ * and no look-up ever holds up anything else, save other names when all of these threads are busy. Runtime 0 is started
+ * if it does not run.
  *
  * `callback`, `user_data` and `op`, threads, and what every `asock_begin_...` returns: see "Operations" above. Also
- * returns ASOCK_INVALID_ARGUMENT for a bad host or port, as in `asock_begin_connect`, or NULL with a capacity. Completes with ASOCK_OK; ASOCK_HOST_NOT_FOUND; ASOCK_NAME_SERVER_FAILED;
- * or one of the four that end any operation.
+ * returns ASOCK_INVALID_ARGUMENT for a bad host or port, as in `asock_begin_connect`, or NULL with a capacity. Completes
+ * with ASOCK_OK; ASOCK_HOST_NOT_FOUND; ASOCK_NAME_SERVER_FAILED; or one of the four that end any operation.
  */
 asock_status asock_begin_resolve(asock_runtime runtime,
                                  const char *host,

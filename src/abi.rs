@@ -348,9 +348,12 @@ pub struct asock_runtime_config {
     pub delivery: u32,
     /// ASOCK_BACKEND_AUTO (0, the default), or a certain one; one that this machine lacks: ASOCK_NOT_SUPPORTED.
     pub backend: u32,
-    /// Threads that own sockets; 0 means 1. This version: more than 1 gives ASOCK_NOT_SUPPORTED.
+    /// Threads that own sockets; 0 means 1. A socket is given to the one that has the fewest when it is opened, and stays
+    /// there. A process has about a thousand at a time, all runtimes together; past that: ASOCK_OUT_OF_MEMORY.
     pub workers: u32,
-    /// Threads for names, at most; 0 means the default. They are started when names are looked up.
+    /// Threads for names, at most; 0 means the default, 64. They are started when names are looked up, and end when there
+    /// is none to look up for a while. A thread that the system's resolver holds on to after everybody who asked for its
+    /// name has gone does not count, up to three times as many.
     pub resolvers: u32,
     /// Sockets open at a time; 0 means no limit but the system's.
     pub max_sockets: u32,

@@ -252,6 +252,7 @@ fn no_call_touches_memory_that_is_not_its_own() {
     }
     let program = test_program(&workshop, &["-std=c99"]);
     let mut watched = Command::new("valgrind");
+    watched.env("ASOCK_BACKEND", "epoll"); // Valgrind 3.19 does not understand rings.
     watched.args(["-q", "--error-exitcode=99", "--fair-sched=yes"]);
     watched.args(["--leak-check=full", "--errors-for-leak-kinds=definite"]);
     run_scenarios(watched.arg(program), 180 * SECONDS);

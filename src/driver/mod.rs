@@ -21,6 +21,7 @@
 mod epoll;
 #[cfg(test)]
 pub mod sim;
+mod uring;
 
 use crate::address::Address;
 use crate::foreign::Buffer;
@@ -29,6 +30,7 @@ use crate::sys::{EventFd, RawDescriptor, SysResult};
 use std::sync::Arc;
 
 pub use epoll::EpollDriver;
+pub use uring::UringDriver;
 
 /// The two directions of a socket; each has one request with the driver at most.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -105,6 +107,7 @@ impl Waker {
 /// The driver that a worker runs on, chosen at its start.
 pub enum Driver {
     Epoll(EpollDriver),
+    Uring(Box<UringDriver>),
 }
 
 impl Driver {
@@ -112,15 +115,43 @@ impl Driver {
         Ok(Driver::Epoll(EpollDriver::new(waker)?))
     }
 
+    /// Fails where the machine lacks something that it needs.
+    pub fn uring(waker: &Waker) -> SysResult<Driver> {
+        Ok(Driver::Uring(Box::new(UringDriver::new(waker)?)))
+    }
+
+    /// Called once by the worker's thread, before anything else.
+    pub fn enable(&mut self) -> SysResult<()> {
+        match self {
+            Driver::Epoll(_) => Ok(()),
+            Driver::Uring(driver) => driver.enable(),
+        }
+    }
+
+    /// Lets go of every buffer at once, after a panic.
+    pub fn abandon(&mut self) {
+        match self {
+            Driver::Epoll(_) => {} // It holds none between two calls.
+            Driver::Uring(driver) => driver.abandon(),
+        }
+    }
+
+    /// Whether it waits on descriptors that are not non-blocking, and only on those.
+    pub fn waits_itself(&self) -> bool {
+        matches!(self, Driver::Uring(_))
+    }
+
     pub fn attach(&mut self, socket: u32, descriptor: RawDescriptor) -> SysResult<()> {
         match self {
             Driver::Epoll(driver) => driver.attach(socket, descriptor),
+            Driver::Uring(driver) => driver.attach(socket, descriptor),
         }
     }
 
     pub fn detach(&mut self, socket: u32) {
         match self {
             Driver::Epoll(driver) => driver.detach(socket),
+            Driver::Uring(driver) => driver.detach(socket),
         }
     }
 
@@ -128,24 +159,28 @@ impl Driver {
     pub fn move_to(&mut self, from: u32, to: u32) -> SysResult<()> {
         match self {
             Driver::Epoll(driver) => driver.move_to(from, to),
+            Driver::Uring(driver) => driver.move_to(from, to),
         }
     }
 
     pub fn descriptor(&self, socket: u32) -> Option<RawDescriptor> {
         match self {
             Driver::Epoll(driver) => driver.descriptor(socket),
+            Driver::Uring(driver) => driver.descriptor(socket),
         }
     }
 
     pub fn start(&mut self, token: Token, request: Request<'_>) -> Option<Outcome> {
         match self {
             Driver::Epoll(driver) => driver.start(token, request),
+            Driver::Uring(driver) => driver.start(token, request),
         }
     }
 
     pub fn cancel(&mut self, token: Token) -> Option<Outcome> {
         match self {
             Driver::Epoll(driver) => driver.cancel(token),
+            Driver::Uring(driver) => driver.cancel(token),
         }
     }
 
@@ -153,6 +188,7 @@ impl Driver {
     pub fn may_have_input(&self, socket: u32) -> bool {
         match self {
             Driver::Epoll(driver) => driver.may_have_input(socket),
+            Driver::Uring(_) => true,
         }
     }
 
@@ -160,6 +196,7 @@ impl Driver {
     pub fn wait(&mut self, timeout_ms: i32) -> SysResult<()> {
         match self {
             Driver::Epoll(driver) => driver.wait(timeout_ms),
+            Driver::Uring(driver) => driver.wait(timeout_ms),
         }
     }
 
@@ -167,6 +204,7 @@ impl Driver {
     pub fn next(&mut self, requests: &impl Requests) -> Option<Done> {
         match self {
             Driver::Epoll(driver) => driver.next(requests),
+            Driver::Uring(driver) => driver.next(requests),
         }
     }
 }

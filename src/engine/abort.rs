@@ -69,6 +69,7 @@ impl Engine {
             _ if is_head && self.operations[id].kind == Kind::Connect => {
                 self.connect_failed(index, fault, steps);
             }
+            _ if self.operations[id].fate.is_some() => {} // It ends when its turn comes.
             _ => {
                 self.leave_queue(id);
                 let cut = self.operations[id].kind == Kind::Send && self.operations[id].bytes > 0;
@@ -80,37 +81,37 @@ impl Engine {
         }
     }
 
+    /// Ends everything that a socket has, each queue in its order.
     pub(super) fn abort_all_of(&mut self, index: u32, fault: Fault, steps: &mut impl Steps) {
-        while self.abort_next(index, fault, |socket| socket.connects.first(), steps) {}
-        while self.abort_next(index, fault, |socket| socket.sends.first(), steps) {}
+        self.abort_queue(index, fault, |socket| socket.connects.first(), steps);
+        self.abort_queue(index, fault, |socket| socket.sends.first(), steps);
         self.abort_receives(index, fault, steps);
     }
 
     pub(super) fn abort_receives(&mut self, index: u32, fault: Fault, steps: &mut impl Steps) {
-        while self.abort_next(index, fault, |socket| socket.receives.first(), steps) {}
+        self.abort_queue(index, fault, |socket| socket.receives.first(), steps);
     }
 
-    /// Aborts the head of a queue, or, while the driver holds on to it, the one behind it.
-    pub(super) fn abort_next(
+    /// Ends a queue from its head. While the driver holds on to the head, those behind it wait
+    /// for their turn, so that they end in the order begun.
+    fn abort_queue(
         &mut self,
         index: u32,
         fault: Fault,
         head: impl Fn(&Socket) -> Option<u32>,
         steps: &mut impl Steps,
-    ) -> bool {
-        let Some(first) = head(&self.sockets[index]) else {
-            return false;
-        };
-        if self.operations[first].fate.is_none() {
+    ) {
+        while let Some(first) = head(&self.sockets[index]) {
             self.abort_queued(first, fault, steps);
-            return true;
-        }
-        match self.operations[first].next {
-            NONE => false,
-            second => {
-                self.abort_queued(second, fault, steps);
-                true
+            if head(&self.sockets[index]) == Some(first) {
+                break;
             }
+        }
+        let mut next = head(&self.sockets[index]);
+        while let Some(id) = next {
+            let operation = &mut self.operations[id];
+            operation.fate.get_or_insert(fault.status);
+            next = (operation.next != NONE).then_some(operation.next);
         }
     }
 
@@ -132,12 +133,17 @@ impl Engine {
 
     /// Ends every operation, as a drain or stop does.
     pub fn abort_everything(&mut self, status: Status, steps: &mut impl Steps) {
-        // Closes that drain first, while they still do: without their sends they would end as if all had been sent.
-        for closes in [true, false] {
-            for id in 0..self.operations.end() {
-                if self.is_queued(id) && (self.operations[id].kind == Kind::Close) == closes {
-                    self.abort(id, status, steps);
-                }
+        for index in 0..self.sockets.end() {
+            if self.sockets.get(index).is_some_and(Socket::is_busy) {
+                self.abort_all_of(index, Fault::of(status), steps);
+                self.abort_close(index, status, steps);
+                self.pump(index, steps);
+            }
+        }
+        for id in 0..self.operations.end() {
+            let of_socket = |id: u32| self.operations[id].socket != NONE;
+            if self.is_queued(id) && !of_socket(id) {
+                self.abort(id, status, steps); // A timer, or a look-up.
             }
         }
     }

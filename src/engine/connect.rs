@@ -81,6 +81,9 @@ impl Engine {
         if kind == Kind::Resolve {
             return self.finish_resolve(id, found);
         }
+        if self.sockets[index].connects.first() != Some(id) {
+            return; // It waits for the connect before it, and shares that one's end.
+        }
         match found {
             Err(fault) => self.abort_queued(id, fault, steps),
             Ok(addresses) => {

@@ -21,6 +21,9 @@ use std::time::Duration;
 /// Threads at most, unless the application says otherwise. They cost an idle stack each, and only
 /// while that many names are slow at once.
 const THREADS: u32 = 64;
+/// How many times as many there may be when the system's resolver holds on to names that nobody
+/// wants any more.
+const ABANDONED: usize = 4;
 /// How long a thread waits for another name before it ends.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -120,12 +123,22 @@ impl Resolver {
             running: false,
         });
         let waiting = state.look_ups.iter().filter(|one| !one.running).count();
-        if waiting > state.idle && state.helpers.len() < self.most as usize {
+        if waiting > state.idle && self.may_start(&state) {
             self.start_helper(&mut state)?;
         }
         drop(state);
         self.changed.notify_one();
         Ok(())
+    }
+
+    /// Whether there may be another thread. One that looks up what nobody wants any more cannot be
+    /// called back, so it does not count, as long as there are not too many of them.
+    fn may_start(&self, state: &State) -> bool {
+        let (all, most) = (state.helpers.len(), self.most as usize);
+        let abandoned = |look_up: &&LookUp| look_up.running && !look_up.is_wanted();
+        all < most
+            || (all < most.saturating_mul(ABANDONED)
+                && all - state.look_ups.iter().filter(abandoned).count() < most)
     }
 
     /// Starts another thread. That it fails matters only when there is none at all.

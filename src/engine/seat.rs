@@ -205,14 +205,15 @@ impl Seat {
         self.asleep.store(false, Ordering::Relaxed);
     }
 
-    /// Takes what has arrived, and, if that is nothing, announces that the worker will sleep.
-    pub fn take(&self, engine: &mut Engine, events: &mut Vec<Event>) -> Taken {
+    /// Takes what has arrived, and, if that is nothing and it sleeps then, announces the worker's
+    /// sleep.
+    pub fn take(&self, engine: &mut Engine, events: &mut Vec<Event>, sleeps: bool) -> Taken {
         let mut shared = self.lock();
         shared.take(engine, events);
         // Not before the last of what was begun earlier is known to the engine: it must end too.
         let drain = shared.inbox.length == 0 && std::mem::take(&mut shared.drain);
         let idle = events.is_empty() && !drain && shared.inbox.length == 0;
-        if idle {
+        if idle && sleeps {
             self.asleep.store(true, Ordering::Relaxed);
         }
         Taken {
@@ -473,6 +474,12 @@ impl Shared {
         }
         self.ready.length -= 1;
         Some(id)
+    }
+
+    /// Whether the runtime that counts its sockets there still sits here.
+    pub fn is_seat_of(&self, population: &Arc<AtomicU32>) -> bool {
+        let own = self.population.as_ref();
+        own.is_some_and(|own| Arc::ptr_eq(own, population))
     }
 
     /// The worker is no more: forgets what the inbox holds, closes the sockets, and names the

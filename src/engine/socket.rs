@@ -99,6 +99,13 @@ pub struct Socket {
     pub(super) next_closed: Option<u32>,
 }
 
+impl Socket {
+    /// Something of it is pending.
+    pub(super) fn is_busy(&self) -> bool {
+        !(self.connects.is_empty() && self.sends.is_empty() && self.receives.is_empty())
+    }
+}
+
 /// Everything that one worker owns.
 pub struct Engine {
     pub operations: Arena<Operation>,
@@ -126,6 +133,11 @@ impl Engine {
     /// Operations that are not finished.
     pub fn pending(&self) -> usize {
         self.pending
+    }
+
+    /// Nothing is pending, and the driver has let go of everything.
+    pub fn is_quiet(&self) -> bool {
+        self.pending == 0 && self.attempts.iter().all(Option::is_none)
     }
 
     /// The next operation whose result is fixed; its record stays until it is delivered.
@@ -339,9 +351,9 @@ impl Engine {
                     return false;
                 };
                 let operation = &self.operations[id];
-                if let Some(broken) = socket.broken {
+                if let Some(fault) = socket.broken.or(operation.fate.map(Fault::of)) {
                     self.leave_queue(id);
-                    self.finish(id, broken);
+                    self.finish(id, fault);
                 } else if operation.kind == Kind::Shutdown {
                     steps.shutdown(index, false, true);
                     self.leave_queue(id);
@@ -367,9 +379,9 @@ impl Engine {
         let Some(id) = socket.receives.first() else {
             return false;
         };
-        if let Some(broken) = socket.broken {
+        if let Some(fault) = socket.broken.or(self.operations[id].fate.map(Fault::of)) {
             self.leave_queue(id);
-            self.finish(id, broken);
+            self.finish(id, fault);
         } else if self.operations[id].flags.out_of_band {
             let outcome = steps.receive_urgent(index, request_of(&self.operations[id]));
             self.leave_queue(id);

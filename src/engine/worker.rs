@@ -15,7 +15,7 @@ use crate::log;
 use crate::status::{OsError, Status};
 use crate::sys::socket::{self as system, ReceiveFlags};
 use crate::sys::{
-    clock, option, Descriptor, SocketOption, SysResult, CONNECTION_REFUSED, OUT_OF_MEMORY,
+    clock, option, thread, Descriptor, SocketOption, SysResult, CONNECTION_REFUSED, OUT_OF_MEMORY,
 };
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::{Arc, MutexGuard};
@@ -50,13 +50,20 @@ pub struct Worker {
     /// The descriptors of races, by the numbers of their attempts.
     attempts: Vec<Option<Prepared>>,
     poll: Option<Arc<Poll>>,
+    /// How long it looks for work before it sleeps.
+    spin_ns: u64,
     events: Vec<Event>,
     calls: Vec<Call>,
     drained: bool,
 }
 
 impl Worker {
-    pub fn new(seat: &'static Seat, driver: Driver, poll: Option<Arc<Poll>>) -> SysResult<Worker> {
+    pub fn new(
+        seat: &'static Seat,
+        driver: Driver,
+        poll: Option<Arc<Poll>>,
+        spin_ns: u64,
+    ) -> SysResult<Worker> {
         let mut events = Vec::new();
         let mut calls = Vec::new();
         events
@@ -69,6 +76,7 @@ impl Worker {
             driver,
             attempts: Vec::new(),
             poll,
+            spin_ns,
             events,
             calls,
             drained: false,
@@ -78,22 +86,35 @@ impl Worker {
     /// The body of the worker's thread.
     pub fn run(mut self) {
         delivery::become_worker(self.seat.process, self.seat.number);
-        let ran = catch_unwind(AssertUnwindSafe(|| log::inside(|| self.turns())));
+        let ran = catch_unwind(AssertUnwindSafe(|| {
+            log::inside(|| match self.driver.enable() {
+                Ok(()) => self.turns(),
+                Err(error) => panic!("the driver cannot be used: {}", error.0),
+            });
+        }));
         if ran.is_err() {
+            self.driver.abandon();
             let _ = catch_unwind(AssertUnwindSafe(|| log::inside(|| self.break_down())));
         }
     }
 
     fn turns(&mut self) {
         let mut busy = 0;
+        let mut look_until = self.look_until();
         loop {
-            let taken = self.seat.take(&mut self.engine, &mut self.events);
+            // A worker that looks for work is not woken, for it finds what is handed over.
+            let looks = look_until.is_some_and(|until| clock::now_ns() < until);
+            let taken = self.seat.take(&mut self.engine, &mut self.events, !looks);
             self.apply(taken.drain);
-            if taken.stop && self.engine.pending() == 0 {
+            if taken.stop && self.engine.is_quiet() {
                 return self.leave();
             }
             busy = if taken.idle { 0 } else { busy + 1 };
-            if taken.idle {
+            if taken.idle && looks {
+                self.listen(0);
+                self.react();
+                thread::yield_now();
+            } else if taken.idle {
                 self.sleep();
                 self.react();
             } else if busy % TURNS == 0 {
@@ -101,8 +122,16 @@ impl Worker {
                 self.react();
             }
             self.expire();
+            if !taken.idle || self.engine.has_finished() {
+                look_until = self.look_until();
+            }
             self.deliver();
         }
+    }
+
+    /// Until when the worker looks for more before it sleeps; none when it is not to look.
+    fn look_until(&self) -> Option<u64> {
+        (self.spin_ns > 0).then(|| clock::now_ns().saturating_add(self.spin_ns))
     }
 
     /// The steps that the engine may ask for, with the engine itself beside them.
@@ -407,7 +436,8 @@ fn apply(
 
 impl Steps for Ports<'_> {
     fn open(&mut self, number: u32, socket: u32, family: Family) -> Result<(), Fault> {
-        let descriptor = system::open(family, system::Kind::Stream).map_err(Fault::system)?;
+        let descriptor = system::open(family, system::Kind::Stream, self.driver.waits_itself())
+            .map_err(Fault::system)?;
         let raw = descriptor.raw();
         let prepared = Prepared {
             descriptor,

@@ -326,11 +326,12 @@ pub unsafe extern "C" fn asock_begin_receive_from(
 /// until the completion is delivered; `host` is copied.
 ///
 /// Names are looked up by the system's resolver, on threads of the runtime's own; a literal address completes at once,
-/// and no look-up ever holds up another operation. Runtime 0 is started if it does not run.
+/// and no look-up ever holds up anything else, save other names when all of these threads are busy. Runtime 0 is started
+/// if it does not run.
 ///
 /// `callback`, `user_data` and `op`, threads, and what every `asock_begin_...` returns: see "Operations" above. Also
-/// returns ASOCK_INVALID_ARGUMENT for a bad host or port, as in `asock_begin_connect`, or NULL with a capacity. Completes with ASOCK_OK; ASOCK_HOST_NOT_FOUND; ASOCK_NAME_SERVER_FAILED;
-/// or one of the four that end any operation.
+/// returns ASOCK_INVALID_ARGUMENT for a bad host or port, as in `asock_begin_connect`, or NULL with a capacity. Completes
+/// with ASOCK_OK; ASOCK_HOST_NOT_FOUND; ASOCK_NAME_SERVER_FAILED; or one of the four that end any operation.
 #[no_mangle]
 pub unsafe extern "C" fn asock_begin_resolve(
     runtime: asock_runtime,

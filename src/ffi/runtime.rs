@@ -11,19 +11,18 @@ use crate::status::{Answer, Status};
 const FIRST_CONFIG: usize = offset_of!(asock_runtime_config, spin_us) + size_of::<u32>();
 const FIRST_STATS: usize = offset_of!(asock_stats, workers) + size_of::<u32>();
 
-/// Starts a runtime: its worker thread, and no other until names are looked up.
+/// Starts a runtime: its worker threads, one unless `config->workers` says more, and no other until names are looked up.
 ///
 /// `config` may be NULL for the defaults; it is read during the call only. `*runtime` is written on ASOCK_OK and is the
 /// caller's to stop with `asock_runtime_stop`. A process may have many runtimes, which share nothing. The default
 /// runtime, 0, needs no start.
 ///
-/// Any thread, also inside a callback. It costs the start of a thread, and waits for nothing else. The worker blocks
-/// the signals named in the tour above, and those that the calling thread blocks.
+/// Any thread, also inside a callback. It costs the start of the workers, and waits for nothing else. They block the
+/// signals named in the tour above, and those that the calling thread blocks.
 ///
 /// Returns ASOCK_OK; ASOCK_INVALID_ARGUMENT for an unknown value, a `size` smaller than the first version's struct, or
-/// bytes other than zero past those that this library knows; ASOCK_NOT_SUPPORTED for a backend that this machine lacks
-/// and, in this version, for more than one worker; ASOCK_OUT_OF_MEMORY; ASOCK_TOO_MANY_SOCKETS when the process has no
-/// descriptor left; ASOCK_OS_ERROR.
+/// bytes other than zero past those that this library knows; ASOCK_NOT_SUPPORTED for a backend that this machine or this
+/// version lacks; ASOCK_OUT_OF_MEMORY; ASOCK_TOO_MANY_SOCKETS when the process has no descriptor left; ASOCK_OS_ERROR.
 #[no_mangle]
 pub unsafe extern "C" fn asock_runtime_start(
     config: *const asock_runtime_config,
@@ -57,8 +56,9 @@ pub extern "C" fn asock_runtime_drain(runtime: asock_runtime) -> asock_status {
 /// `asock_end` is to collect stays until it is ended or forgotten.
 ///
 /// When it returns, every completion has been delivered, no thread of the runtime is left, and no callback runs or will
-/// run; it waits for one that does, and for nothing else: neither for the network nor for a name server. On a runtime
-/// that delivers on poll it wakes a waiting poller, and the calling thread itself calls the callbacks that are left;
+/// run; it waits for one that does, and for nothing else: neither for the network nor for a name server. (A thread that
+/// the system's resolver holds then is left to it: it has nothing of the application's, and ends when it is let go.) On a
+/// runtime that delivers on poll it wakes a waiting poller, and the calling thread itself calls the callbacks that are left;
 /// records without a callback are dropped (drain first to see them all).
 ///
 /// 0 stops the default runtime, if it runs, and a later use starts it anew. Any thread but the library's own: on a worker

@@ -9,12 +9,14 @@ mod collect;
 mod poll;
 mod setting;
 mod socket;
+mod start;
 mod submit;
 
 pub use collect::{cancel, check_end, end, forget, set_deadline, wait};
 pub use poll::{dispatch, poll, poll_fd, wake};
 pub use setting::Setting;
 pub use socket::{close, get_option, local_address, open, remote_address, set_option, shutdown};
+pub use start::start;
 pub use submit::{
     begin_close, begin_connect, begin_receive, begin_resolve, begin_send, begin_timer, Host,
 };
@@ -22,13 +24,11 @@ pub use submit::{
 pub use crate::sys::name::interface_index;
 pub use crate::sys::Kind;
 
-use crate::driver::{Driver, Waker};
 use crate::engine::delivery::{self, Poll};
 use crate::engine::resolver::Resolver;
-use crate::engine::seat::{Seat, Service};
+use crate::engine::seat::{Seat, Service, Shared};
 use crate::engine::slots::Issued;
-use crate::engine::worker::Worker;
-use crate::handle::{Handle, HandleKind, LAST_GENERATION, SEATS};
+use crate::handle::{Handle, HandleKind, SEATS};
 use crate::log;
 use crate::status::{Answer, Status};
 use crate::sys::{clock, process, thread, PerProcess};
@@ -64,10 +64,6 @@ pub struct Config {
     pub workers: u32,
     pub resolvers: u32,
     pub max_sockets: u32,
-    #[allow(
-        dead_code,
-        reason = "checked at the boundary; a worker does not spin yet"
-    )]
     pub spin_us: u32,
 }
 
@@ -119,6 +115,7 @@ struct Runtime {
     seats: Vec<&'static Seat>,
     /// Where its completions are pulled; none when the workers call.
     poll: Option<Arc<Poll>>,
+    backend: Backend,
     max_sockets: u32,
     /// The sockets that are open, on all workers.
     sockets: Arc<AtomicU32>,
@@ -227,7 +224,7 @@ fn runtime_of(number: u64) -> Answer<Arc<Runtime>> {
 
 fn default_runtime() -> Answer<Arc<Runtime>> {
     let cell = locked(&process()?.default).clone();
-    cell.get_or_try_init(|| start_runtime(&Config::default()))
+    cell.get_or_try_init(|| start::start_runtime(&Config::default()))
         .cloned()
 }
 
@@ -269,138 +266,6 @@ pub fn check_operation(handle: u64) -> Answer<()> {
         Issued::Never => Err(Status::BadHandle),
         Issued::Now | Issued::Before => Ok(()),
     }
-}
-
-/// Starts a runtime.
-pub fn start(config: &Config) -> Answer<u64> {
-    start_runtime(config).map(|runtime| runtime.handle)
-}
-
-/// The backend to use: the environment decides where the application has left it open.
-fn choose(backend: Backend) -> Answer<Backend> {
-    let backend = match (backend, std::env::var_os("ASOCK_BACKEND")) {
-        (Backend::Auto, Some(name)) if !name.is_empty() => match name.to_str() {
-            Some("epoll") => Backend::Epoll,
-            _ => return Err(Status::NotSupported),
-        },
-        (backend, _) => backend,
-    };
-    match backend {
-        Backend::Auto | Backend::Epoll => Ok(Backend::Epoll),
-        Backend::IoUring | Backend::Kqueue | Backend::Iocp => Err(Status::NotSupported),
-    }
-}
-
-fn start_runtime(config: &Config) -> Answer<Arc<Runtime>> {
-    choose(config.backend)?;
-    log::catch_panics();
-    settle_exit()?;
-    let process = process()?;
-    let count = config.workers.max(1) as usize;
-    if count > SEATS {
-        return Err(Status::OutOfMemory);
-    }
-    let mut seats = Vec::new();
-    seats
-        .try_reserve_exact(count)
-        .map_err(|_| Status::OutOfMemory)?;
-    let started = move_in(process, count, &mut seats, config);
-    if started.is_err() {
-        process.give_back(&seats);
-    }
-    started
-}
-
-/// Sets workers to work, each on a seat that is added to `seats`, and registers their runtime.
-fn move_in(
-    process: &'static Process,
-    count: usize,
-    seats: &mut Vec<&'static Seat>,
-    config: &Config,
-) -> Answer<Arc<Runtime>> {
-    let on_poll = config.delivery == Delivery::OnPoll;
-    let poll = on_poll.then(|| Arc::new(Poll::new(count)));
-    let sockets = Arc::new(AtomicU32::new(0));
-    let resolver = Resolver::new(config.resolvers);
-    let mut workers = Vec::new();
-    for _ in 0..count {
-        let seat = process.take_seat()?;
-        seats.push(seat);
-        let waker = Waker::new().map_err(Status::of_os)?;
-        let driver = Driver::epoll(&waker).map_err(Status::of_os)?;
-        workers.push(Worker::new(seat, driver, poll.clone()).map_err(Status::of_os)?);
-        let occupied = seat
-            .lock()
-            .occupy(waker, on_poll, sockets.clone(), resolver.clone());
-        occupied.map_err(|_| Status::OutOfMemory)?;
-    }
-    let mut threads = Vec::new();
-    for worker in workers {
-        match thread::spawn("asock-worker", move || worker.run()) {
-            Ok(thread) => threads.push(thread),
-            Err(error) => {
-                dismiss(seats, threads);
-                return Err(Status::of_os(error));
-            }
-        }
-    }
-    let runtime = register(process, |slot, handle| Runtime {
-        slot,
-        handle,
-        seats: seats.clone(),
-        poll,
-        max_sockets: config.max_sockets,
-        sockets,
-        resolver,
-        turn: AtomicU32::new(0),
-        threads: Mutex::new(threads),
-        life: Mutex::new(Life::Running),
-        changed: Condvar::new(),
-    });
-    log::write(
-        log::INFO,
-        format_args!("asock: runtime {:#x} started on epoll", runtime.handle),
-    );
-    Ok(runtime)
-}
-
-/// Sends the workers home that were started before one could not be.
-fn dismiss(seats: &[&'static Seat], threads: Vec<JoinHandle<()>>) {
-    for seat in seats {
-        drain_seat(seat, true);
-    }
-    for thread in threads {
-        let _ = thread.join();
-    }
-}
-
-/// Gives a runtime its place and its handle.
-fn register(process: &Process, make: impl FnOnce(usize, u64) -> Runtime) -> Arc<Runtime> {
-    let mut registry = locked(&process.registry);
-    let free = registry
-        .runtimes
-        .iter()
-        .position(|entry| entry.runtime.is_none() && entry.generation < LAST_GENERATION);
-    let slot = free.unwrap_or(registry.runtimes.len());
-    if slot == registry.runtimes.len() {
-        registry.runtimes.push(Entry {
-            generation: 0,
-            runtime: None,
-        });
-    }
-    let generation = registry.runtimes[slot].generation + 1;
-    let handle = Handle {
-        kind: HandleKind::Runtime,
-        seat: process.first_seat as u16,
-        slot: slot as u32,
-        generation,
-    };
-    let runtime = Arc::new(make(slot, handle.pack()));
-    registry.runtimes[slot] = Entry {
-        generation,
-        runtime: Some(runtime.clone()),
-    };
-    runtime
 }
 
 /// Ends what is pending and refuses what is new.
@@ -465,8 +330,7 @@ pub fn stop(handle: u64) -> Answer<()> {
 }
 
 /// Has a worker end what is pending and, if asked, itself.
-fn drain_seat(seat: &Seat, stop: bool) {
-    let mut shared = seat.lock();
+fn drain_seat(seat: &Seat, mut shared: MutexGuard<'_, Shared>, stop: bool) {
     if shared.service == Service::Open {
         shared.service = Service::Draining;
         shared.drain = true;
@@ -476,9 +340,21 @@ fn drain_seat(seat: &Seat, stop: bool) {
 }
 
 impl Runtime {
+    /// Locks one of its seats. A thread may have held on to the runtime for so long that it was stopped meanwhile and
+    /// another one sits there.
+    fn lock(&self, seat: &'static Seat) -> Answer<MutexGuard<'static, Shared>> {
+        let shared = seat.lock();
+        match shared.is_seat_of(&self.sockets) {
+            true => Ok(shared),
+            false => Err(Status::BadHandle),
+        }
+    }
+
     fn drain(&self, stop: bool) {
         for seat in &self.seats {
-            drain_seat(seat, stop);
+            if let Ok(shared) = self.lock(seat) {
+                drain_seat(seat, shared, stop);
+            }
         }
     }
 
@@ -523,12 +399,12 @@ impl Runtime {
 pub fn stats(handle: u64) -> Answer<Stats> {
     let runtime = runtime_of(handle)?;
     let mut stats = Stats {
-        backend: Backend::Epoll as u32,
+        backend: runtime.backend as u32,
         workers: runtime.seats.len() as u32,
         ..Stats::default()
     };
     for seat in &runtime.seats {
-        let shared = seat.lock();
+        let shared = runtime.lock(seat)?;
         let counters = shared.counters;
         stats.begun += counters.begun;
         stats.completed += counters.completed;

@@ -19,7 +19,7 @@ pub fn open(runtime: u64, kind: Kind) -> Answer<u64> {
         return Err(Status::NotSupported);
     }
     let seat = runtime.least_loaded();
-    let mut shared = seat.lock();
+    let mut shared = runtime.lock(seat)?;
     in_service(&shared)?;
     let limit = match runtime.max_sockets {
         0 => u32::MAX,
@@ -184,7 +184,7 @@ pub fn get_option(socket: u64, setting: Setting) -> Answer<i64> {
                 SocketOption::V6Only => Family::Ipv6,
                 _ => Family::Ipv4,
             };
-            let fresh = system::open(family, system::Kind::Stream).map_err(failed)?;
+            let fresh = system::open(family, system::Kind::Stream, false).map_err(failed)?;
             option::get(fresh.raw(), family, option).map_err(failed)
         }
     }

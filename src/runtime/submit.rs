@@ -194,7 +194,7 @@ pub fn begin_resolve(runtime: u64, host: Host<'_>, room: Buffer, notify: Notify)
     let payload = foreign::try_box(payload).ok_or(Status::OutOfMemory)?;
     let runtime = runtime_of(runtime)?;
     let seat = runtime.nearest();
-    let shared = seat.lock();
+    let shared = runtime.lock(seat)?;
     in_service(&shared)?;
     let resolver = shared.resolver.clone();
     let draft = Draft {
@@ -301,7 +301,7 @@ pub fn begin_shutdown(socket: u64, receive: bool, send: bool) -> Answer<()> {
 pub fn begin_timer(runtime: u64, delay_ms: u64, notify: Notify) -> Answer<()> {
     let runtime = runtime_of(runtime)?;
     let seat = runtime.nearest();
-    let shared = seat.lock();
+    let shared = runtime.lock(seat)?;
     in_service(&shared)?;
     let draft = Draft {
         due: tick_after(clock::now_ns(), delay_ms),

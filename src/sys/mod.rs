@@ -31,6 +31,12 @@ pub type SysResult<T> = Result<T, OsError>;
 
 /// Nothing can be done at present; try again when the descriptor is ready.
 pub const WOULD_BLOCK: OsError = OsError(libc::EAGAIN);
+/// The operation was taken back.
+pub const CANCELED: OsError = OsError(libc::ECANCELED);
+/// A time that was to be waited for is over.
+pub const TIME_IS_OVER: OsError = OsError(libc::ETIME);
+/// This machine has no such thing.
+pub const NOT_SUPPORTED: OsError = OsError(libc::EOPNOTSUPP);
 /// There is no room.
 pub const OUT_OF_MEMORY: OsError = OsError(libc::ENOMEM);
 /// The peer refused the connection.

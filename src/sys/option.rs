@@ -119,7 +119,7 @@ mod tests {
     #[test]
     fn what_is_set_is_read_back() {
         for family in FAMILIES {
-            let Ok(socket) = open(family, Kind::Stream) else {
+            let Ok(socket) = open(family, Kind::Stream, false) else {
                 // A machine without IPv6.
                 assert_eq!(family, Family::Ipv6);
                 continue;
@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn a_number_too_large_is_an_error() {
-        let socket = open(Family::Ipv4, Kind::Stream).expect("opens");
+        let socket = open(Family::Ipv4, Kind::Stream, false).expect("opens");
         let answer = set(socket.raw(), Family::Ipv4, SocketOption::Ttl, 1 << 40);
         assert_eq!(answer, Err(OsError(libc::EINVAL)));
         let answer = set(socket.raw(), Family::Ipv4, SocketOption::Ttl, 1 << 20);

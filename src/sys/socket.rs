@@ -68,7 +68,7 @@ pub struct ReceiveFlags {
 }
 
 /// Makes a socket.
-pub fn open(family: Family, kind: Kind) -> SysResult<Descriptor> {
+pub fn open(family: Family, kind: Kind, waits: bool) -> SysResult<Descriptor> {
     let domain = match family {
         Family::None => return Err(OsError(libc::EAFNOSUPPORT)),
         Family::Ipv4 => libc::AF_INET,
@@ -79,7 +79,8 @@ pub fn open(family: Family, kind: Kind) -> SysResult<Descriptor> {
         Kind::Stream => libc::SOCK_STREAM,
         Kind::Datagram => libc::SOCK_DGRAM,
     };
-    let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+    let waits = if waits { 0 } else { libc::SOCK_NONBLOCK };
+    let flags = waits | libc::SOCK_CLOEXEC;
     // SAFETY: the call takes no pointer.
     let number = checked(unsafe { libc::socket(domain, kind | flags, 0) })?;
     Ok(Descriptor::owning(number))
@@ -321,7 +322,7 @@ mod tests {
     fn pair() -> (Descriptor, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").expect("listens");
         let address = address_of(&listener);
-        let socket = open(Family::Ipv4, Kind::Stream).expect("opens");
+        let socket = open(Family::Ipv4, Kind::Stream, false).expect("opens");
         if !connect(socket.raw(), &address).expect("connects") {
             wait(&socket);
         }
@@ -382,7 +383,7 @@ mod tests {
     #[test]
     fn nobody_listens() {
         // A port that is taken and does not listen, so that no other test can listen on it meanwhile.
-        let silent = open(Family::Ipv4, Kind::Stream).expect("opens");
+        let silent = open(Family::Ipv4, Kind::Stream, false).expect("opens");
         let any = libc::sockaddr_in {
             sin_family: libc::AF_INET as libc::sa_family_t,
             sin_port: 0,
@@ -398,7 +399,7 @@ mod tests {
         })
         .expect("binds");
         let address = local_name(silent.raw()).expect("has a name");
-        let socket = open(Family::Ipv4, Kind::Stream).expect("opens");
+        let socket = open(Family::Ipv4, Kind::Stream, false).expect("opens");
         let error = match connect(socket.raw(), &address) {
             Ok(true) => panic!("connected to nobody"),
             Ok(false) => {
@@ -412,12 +413,12 @@ mod tests {
 
     #[test]
     fn descriptors_are_close_on_exec_and_no_family_is_no_socket() {
-        let socket = open(Family::Unix, Kind::Datagram).expect("opens");
+        let socket = open(Family::Unix, Kind::Datagram, false).expect("opens");
         // SAFETY: the call takes no pointer.
         let flags = unsafe { libc::fcntl(socket.raw().0, libc::F_GETFD) };
         assert_eq!(flags & libc::FD_CLOEXEC, libc::FD_CLOEXEC);
         assert!(socket.raw().number() >= 0);
-        let answer = open(Family::None, Kind::Stream);
+        let answer = open(Family::None, Kind::Stream, false);
         assert_eq!(answer.err(), Some(OsError(libc::EAFNOSUPPORT)));
     }
 }

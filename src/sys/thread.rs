@@ -41,6 +41,11 @@ pub fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> SysResult<Join
         .map_err(|error| OsError(error.raw_os_error().unwrap_or(libc::EAGAIN)))
 }
 
+/// How many processors this process may use, at least one.
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
 /// Lets another thread run first.
 pub fn yield_now() {
     std::thread::yield_now();

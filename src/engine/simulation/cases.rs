@@ -460,6 +460,21 @@ fn a_race_that_is_won_at_once_starts_what_waits() {
     assert_eq!(desk.told(), [(0, Status::Ok, 0), (1, Status::Ok, 3)]);
 }
 
+/// A second connect shares the end of the first, whatever becomes of its own name meanwhile.
+#[test]
+fn a_second_name_that_is_not_found_waits_for_the_first_connect() {
+    let mut desk = Desk::new();
+    desk.connect();
+    let name = Some(Payload::Name(80));
+    desk.begin(Kind::Connect, 0, Flags::default(), name);
+    let unknown = Err(Fault::of(Status::HostNotFound));
+    desk.engine.resolved(1, unknown, &mut desk.script);
+    assert_eq!(desk.told(), []);
+    desk.done(SEND, Outcome::Done(0));
+    let expected = [(0, Status::Ok, 0), (1, Status::AlreadyConnected, 0)];
+    assert_eq!(desk.told(), expected);
+}
+
 #[test]
 fn a_send_of_nothing_keeps_its_turn() {
     let mut desk = Desk::connected();

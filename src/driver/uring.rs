@@ -1,0 +1,448 @@
+//! The driver on Linux's io_uring: one ring for each worker, made and used by its thread alone.
+//!
+//! Requests become entries of the submission queue, and the call that waits submits all of them.
+//! The kernel keeps what it was given until it says so: a cancel only asks, and the outcome comes
+//! as a completion like any other.
+#![allow(
+    unsafe_code,
+    reason = "entries of a ring hold raw pointers; each block says why they stay good"
+)]
+
+use super::{Done, Lane, Outcome, Request, Requests, Token, Waker};
+use crate::address::Address;
+use crate::handle::SLOTS;
+use crate::status::OsError;
+use crate::sys::socket as system;
+use crate::sys::{
+    RawDescriptor, SysResult, CANCELED, NOT_SUPPORTED, OUT_OF_MEMORY, TIME_IS_OVER, WOULD_BLOCK,
+};
+use io_uring::types::{CancelBuilder, Fd, SubmitArgs, Timespec};
+use io_uring::{cqueue, opcode, squeue, IoUring, Probe};
+use std::time::Duration;
+
+/// Entries of the submission queue; when it is full it is submitted. Small under test.
+const ENTRIES: u32 = if cfg!(test) { 8 } else { 256 };
+/// Completions that the kernel can put down before it has to keep some back.
+const COMPLETIONS: u32 = if cfg!(test) { 16 } else { 4096 };
+
+/// User data that is no token.
+const WAKER: u64 = u64::MAX;
+/// Marks the user data of a request to take back what the rest of it names.
+const CANCEL: u64 = 1 << 63;
+/// How long a cancel that did not find its target waits before it looks again.
+const RETRY: Duration = Duration::from_millis(1);
+
+/// Polls that may be in vain before the driver pauses, and for how long it does.
+const FUTILE: u8 = 8;
+static PAUSE: Timespec = Timespec::new().nsec(2_000_000);
+
+/// What the driver cannot do without.
+const NEEDED: [u8; 6] = [
+    opcode::Timeout::CODE,
+    opcode::Connect::CODE,
+    opcode::Send::CODE,
+    opcode::Recv::CODE,
+    opcode::PollAdd::CODE,
+    opcode::AsyncCancel::CODE,
+];
+
+/// What is known of one socket.
+#[derive(Default)]
+struct State {
+    descriptor: Option<RawDescriptor>,
+    /// The address of a connect that the kernel may still read.
+    address: Option<Box<Address>>,
+    /// What the kernel has, by lane.
+    lanes: [Held; 2],
+    /// Lanes that the engine wants back.
+    canceled: [bool; 2],
+    /// Polls in a row that promised what a call did not find; see `poll_for`.
+    futile: u8,
+}
+
+/// What the kernel has of a lane.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+enum Held {
+    #[default]
+    Nothing,
+    /// The request itself.
+    Request,
+    /// A poll, or a pause: to know when a receive is possible, or a send that found no room.
+    Poll,
+}
+
+pub struct UringDriver {
+    ring: IoUring,
+    waker: Waker,
+    /// The waker is being watched.
+    armed: bool,
+    states: Vec<State>,
+    /// Those of attempts, whose numbers begin at `SLOTS`.
+    attempts: Vec<State>,
+    /// Cancels that did not find what they were for, because it was between two places.
+    missed: Vec<Token>,
+}
+
+impl UringDriver {
+    /// Makes a ring, if this machine has all that is needed. It is to be enabled by the thread
+    /// that will use it.
+    pub fn new(waker: &Waker) -> SysResult<UringDriver> {
+        let mut builder = IoUring::builder();
+        builder
+            .dontfork()
+            .setup_r_disabled()
+            .setup_single_issuer()
+            .setup_defer_taskrun()
+            .setup_clamp()
+            .setup_cqsize(COMPLETIONS);
+        let ring = builder.build(ENTRIES).map_err(of_io)?;
+        let features = ring.params();
+        if !(features.is_feature_ext_arg()
+            && features.is_feature_nodrop()
+            && features.is_feature_fast_poll()
+            && features.is_feature_submit_stable())
+        {
+            return Err(NOT_SUPPORTED);
+        }
+        let mut probe = Probe::new();
+        ring.submitter().register_probe(&mut probe).map_err(of_io)?;
+        if !NEEDED.iter().all(|&code| probe.is_supported(code)) {
+            return Err(NOT_SUPPORTED);
+        }
+        Ok(UringDriver {
+            ring,
+            waker: waker.clone(),
+            armed: false,
+            states: Vec::new(),
+            attempts: Vec::new(),
+            missed: Vec::new(),
+        })
+    }
+
+    /// Called once, on the worker's thread.
+    pub fn enable(&mut self) -> SysResult<()> {
+        self.ring.submitter().register_enable_rings().map_err(of_io)
+    }
+
+    /// The list that a number is in, and its place there.
+    fn place(&mut self, socket: u32) -> (&mut Vec<State>, usize) {
+        match socket.checked_sub(SLOTS) {
+            None => (&mut self.states, socket as usize),
+            Some(attempt) => (&mut self.attempts, attempt as usize),
+        }
+    }
+
+    fn find(&mut self, socket: u32) -> Option<&mut State> {
+        let (states, index) = self.place(socket);
+        states.get_mut(index)
+    }
+
+    pub fn attach(&mut self, socket: u32, descriptor: RawDescriptor) -> SysResult<()> {
+        let (states, index) = self.place(socket);
+        if index >= states.len() {
+            let more = index + 1 - states.len();
+            states.try_reserve(more).map_err(|_| OUT_OF_MEMORY)?;
+            states.resize_with(index + 1, State::default);
+        }
+        states[index] = State {
+            descriptor: Some(descriptor),
+            ..State::default()
+        };
+        Ok(())
+    }
+
+    pub fn detach(&mut self, socket: u32) {
+        if let Some(state) = self.find(socket) {
+            *state = State::default();
+        }
+    }
+
+    pub fn move_to(&mut self, from: u32, to: u32) -> SysResult<()> {
+        let descriptor = self.find(from).and_then(|state| state.descriptor.take());
+        match descriptor {
+            Some(descriptor) => self.attach(to, descriptor),
+            None => Ok(()),
+        }
+    }
+
+    pub fn descriptor(&self, socket: u32) -> Option<RawDescriptor> {
+        let states = match socket.checked_sub(SLOTS) {
+            None => self.states.get(socket as usize),
+            Some(attempt) => self.attempts.get(attempt as usize),
+        };
+        states?.descriptor
+    }
+
+    pub fn start(&mut self, token: Token, request: Request<'_>) -> Option<Outcome> {
+        let state = self.find(token.socket)?;
+        let Some(descriptor) = state.descriptor else {
+            return Some(Outcome::Canceled);
+        };
+        let fd = Fd(descriptor.number() as i32);
+        let mut held = Held::Request;
+        let entry = match request {
+            Request::Connect(address) => {
+                let Some(kept) = crate::foreign::try_box(*address) else {
+                    return Some(Outcome::Failed(OUT_OF_MEMORY));
+                };
+                let bytes = state.address.insert(kept).as_bytes();
+                let (place, length) = (bytes.as_ptr(), bytes.len());
+                opcode::Connect::new(fd, place.cast(), length as libc::socklen_t).build()
+            }
+            Request::Send {
+                buffer,
+                more,
+                out_of_band,
+            } => {
+                // A send that finds no room comes back and polls. Left to itself the kernel may
+                // give it to a thread that sleeps in it, where no cancel finds it.
+                let mut flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
+                flags |= if more { libc::MSG_MORE } else { 0 };
+                flags |= if out_of_band { libc::MSG_OOB } else { 0 };
+                opcode::Send::new(fd, buffer.pointer(), length_of(buffer.len()))
+                    .flags(flags)
+                    .build()
+            }
+            Request::Receive { buffer, peek, .. } => {
+                let flags = if peek { libc::MSG_PEEK } else { 0 };
+                opcode::Recv::new(fd, buffer.pointer(), length_of(buffer.len()))
+                    .flags(flags)
+                    .build()
+            }
+            Request::Readable => {
+                held = Held::Poll;
+                poll(fd, token.lane)
+            }
+        };
+        self.hand_over(token, entry, held)
+            .err()
+            .map(Outcome::Failed)
+    }
+
+    fn hand_over(&mut self, token: Token, entry: squeue::Entry, held: Held) -> SysResult<()> {
+        self.push(entry.user_data(pack(token)))?;
+        if let Some(state) = self.find(token.socket) {
+            state.lanes[token.lane as usize] = held;
+        }
+        Ok(())
+    }
+
+    /// Puts an entry into the queue; one that is full is submitted first.
+    fn push(&mut self, entry: squeue::Entry) -> SysResult<()> {
+        loop {
+            // SAFETY: what the entry points to stays good until its completion: the buffers by
+            // promise 6, the address in the socket's state; see `detach`, which comes later.
+            if unsafe { self.ring.submission().push(&entry) }.is_ok() {
+                return Ok(());
+            }
+            match self.ring.submit() {
+                Ok(_) => {}
+                Err(error) => match error.raw_os_error() {
+                    Some(libc::EINTR) => {}
+                    // The kernel wants its completions taken first; it makes room itself.
+                    Some(libc::EBUSY | libc::EAGAIN) => self.enter(0, Some(Duration::ZERO))?,
+                    _ => return Err(of_io(error)),
+                },
+            }
+        }
+    }
+
+    pub fn cancel(&mut self, token: Token) -> Option<Outcome> {
+        if let Some(state) = self.find(token.socket) {
+            state.canceled[token.lane as usize] = true;
+        }
+        let entry = opcode::AsyncCancel::new(pack(token)).build();
+        if self.push(entry.user_data(CANCEL | pack(token))).is_err() {
+            self.missed.push(token);
+        }
+        None
+    }
+
+    /// Tries the cancels again that came to nothing.
+    fn cancel_again(&mut self) {
+        for token in std::mem::take(&mut self.missed) {
+            let held = self.find(token.socket).map(|state| state.lanes);
+            if held.is_some_and(|lanes| lanes[token.lane as usize] != Held::Nothing) {
+                self.cancel(token);
+            }
+        }
+    }
+
+    pub fn wait(&mut self, timeout_ms: i32) -> SysResult<()> {
+        if !self.armed {
+            let fd = Fd(self.waker.descriptor().number() as i32);
+            let entry = opcode::PollAdd::new(fd, libc::POLLIN as u32)
+                .multi(true)
+                .build();
+            self.push(entry.user_data(WAKER))?;
+            self.armed = true;
+        }
+        let mut limit = u64::try_from(timeout_ms).ok().map(Duration::from_millis);
+        if !self.missed.is_empty() {
+            limit = Some(limit.map_or(RETRY, |limit| limit.min(RETRY)));
+        }
+        let ready = !self.ring.completion().is_empty();
+        let queued = !self.ring.submission().is_empty();
+        match limit {
+            _ if ready && !queued => Ok(()),
+            Some(Duration::ZERO) => self.enter(0, limit),
+            _ if ready => self.enter(0, Some(Duration::ZERO)),
+            limit => self.enter(1, limit),
+        }?;
+        self.cancel_again();
+        Ok(())
+    }
+
+    /// Submits what is queued, waits for completions, and has the kernel do what it put off.
+    fn enter(&mut self, want: usize, limit: Option<Duration>) -> SysResult<()> {
+        let queued = self.ring.submission().len();
+        let entered = match (want, limit) {
+            (0, _) => {
+                // SAFETY: no argument, and nothing that the kernel would keep.
+                unsafe {
+                    self.ring.submitter().enter::<libc::sigset_t>(
+                        queued as u32,
+                        0,
+                        GET_EVENTS,
+                        None,
+                    )
+                }
+            }
+            (want, None) => self.ring.submit_and_wait(want),
+            (want, Some(limit)) => {
+                let limit = Timespec::from(limit);
+                let arguments = SubmitArgs::new().timespec(&limit);
+                self.ring.submitter().submit_with_args(want, &arguments)
+            }
+        };
+        match entered {
+            Ok(_) => Ok(()),
+            Err(error) => match error.raw_os_error() {
+                // The time is over, a signal came, or completions are to be taken first.
+                Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN) => Ok(()),
+                _ => Err(of_io(error)),
+            },
+        }
+    }
+
+    pub fn next(&mut self, requests: &impl Requests) -> Option<Done> {
+        loop {
+            let completion = self.ring.completion().next()?;
+            let (data, result) = (completion.user_data(), completion.result());
+            if data == WAKER {
+                self.armed &= cqueue::more(completion.flags());
+            } else if data & CANCEL != 0 {
+                if result < 0 {
+                    self.missed.push(unpack(data & !CANCEL));
+                }
+            } else if let Some(done) = self.finish(unpack(data), result, requests) {
+                return Some(done);
+            }
+        }
+    }
+
+    /// What a completion means; `None` when the kernel has the lane again.
+    fn finish(&mut self, token: Token, result: i32, requests: &impl Requests) -> Option<Done> {
+        let state = self.find(token.socket)?;
+        let lane = token.lane as usize;
+        let held = std::mem::take(&mut state.lanes[lane]);
+        let connected = token.lane == Lane::Output && state.address.take().is_some();
+        let outcome = match usize::try_from(result) {
+            Err(_) if OsError(-result) == CANCELED => Outcome::Canceled,
+            Err(_) if OsError(-result) == WOULD_BLOCK => return self.go_on(token, false, requests),
+            Err(_) if held == Held::Poll && OsError(-result) == TIME_IS_OVER => {
+                return self.go_on(token, true, requests);
+            }
+            Err(_) => Outcome::Failed(OsError(-result)),
+            Ok(_) if connected => Outcome::Done(0),
+            Ok(_) if held == Held::Poll => return self.go_on(token, true, requests),
+            Ok(bytes) => {
+                state.futile = 0;
+                Outcome::Done(bytes)
+            }
+        };
+        self.over(token, outcome)
+    }
+
+    /// The kernel has nothing of the lane any more.
+    fn over(&mut self, token: Token, outcome: Outcome) -> Option<Done> {
+        self.find(token.socket)?.canceled[token.lane as usize] = false;
+        Some(Done { token, outcome })
+    }
+
+    /// Makes the request again after a poll, or polls after a request that found nothing; unless
+    /// the engine wants the lane back, which may have come between the two.
+    fn go_on(&mut self, token: Token, again: bool, requests: &impl Requests) -> Option<Done> {
+        let state = self.find(token.socket)?;
+        let descriptor = state.descriptor?;
+        if state.canceled[token.lane as usize] {
+            return self.over(token, Outcome::Canceled);
+        }
+        let request = requests.request(token).filter(|_| again);
+        let outcome = match request {
+            None => self.poll_for(token, descriptor),
+            Some(Request::Readable) => match system::readable(descriptor) {
+                Ok(()) => Some(Outcome::Done(0)),
+                Err(WOULD_BLOCK) => self.poll_for(token, descriptor),
+                Err(error) => Some(Outcome::Failed(error)),
+            },
+            Some(request) => self.start(token, request),
+        };
+        self.over(token, outcome?)
+    }
+
+    /// Has the kernel tell when the lane can go on. When memory is short a poll may promise again
+    /// and again what the call does not find; then it is better to pause.
+    fn poll_for(&mut self, token: Token, descriptor: RawDescriptor) -> Option<Outcome> {
+        let state = self.find(token.socket)?;
+        state.futile = state.futile.saturating_add(1);
+        let entry = if state.futile > FUTILE {
+            opcode::Timeout::new(&PAUSE).build()
+        } else {
+            poll(Fd(descriptor.number() as i32), token.lane)
+        };
+        let handed = self.hand_over(token, entry, Held::Poll);
+        handed.err().map(Outcome::Failed)
+    }
+
+    /// Has the kernel let go of everything at once, after a panic.
+    pub fn abandon(&mut self) {
+        let everything = CancelBuilder::any();
+        let _ = self.ring.submitter().register_sync_cancel(None, everything);
+    }
+}
+
+/// The kernel's flag for "do what you put off, and show what has completed".
+const GET_EVENTS: u32 = 1;
+
+fn poll(fd: Fd, lane: Lane) -> squeue::Entry {
+    let events = match lane {
+        Lane::Output => libc::POLLOUT,
+        Lane::Input => libc::POLLIN | libc::POLLRDHUP,
+    };
+    opcode::PollAdd::new(fd, events as u32).build()
+}
+
+/// As much as an entry can ask for; the engine asks again for the rest.
+fn length_of(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(1 << 30).min(1 << 30)
+}
+
+fn pack(token: Token) -> u64 {
+    u64::from(token.socket) << 1 | token.lane as u64
+}
+
+fn unpack(data: u64) -> Token {
+    Token {
+        socket: (data >> 1) as u32,
+        lane: if data & 1 == Lane::Input as u64 {
+            Lane::Input
+        } else {
+            Lane::Output
+        },
+    }
+}
+
+fn of_io(error: std::io::Error) -> OsError {
+    error.raw_os_error().map_or(NOT_SUPPORTED, OsError)
+}

@@ -1,0 +1,182 @@
+//! Starting a runtime: the backend is chosen, the seats are taken, the workers set to work.
+
+use super::drain_seat;
+use super::{
+    locked, process, settle_exit, Backend, Config, Delivery, Entry, Life, Process, Runtime,
+};
+use crate::driver::{Driver, Waker};
+use crate::engine::delivery::Poll;
+use crate::engine::resolver::Resolver;
+use crate::engine::seat::Seat;
+use crate::engine::worker::Worker;
+use crate::handle::{Handle, HandleKind, LAST_GENERATION, SEATS};
+use crate::log;
+use crate::status::{Answer, Status};
+use crate::sys::thread;
+use std::sync::atomic::AtomicU32;
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread::JoinHandle;
+
+/// Starts a runtime.
+pub fn start(config: &Config) -> Answer<u64> {
+    start_runtime(config).map(|runtime| runtime.handle)
+}
+
+/// The backend to use: the environment decides where the application has left it open. Epoll is
+/// the default; a ring has to be asked for.
+fn choose(backend: Backend) -> Answer<Backend> {
+    let backend = match (backend, std::env::var_os("ASOCK_BACKEND")) {
+        (Backend::Auto, Some(name)) if !name.is_empty() => match name.to_str() {
+            Some("epoll") => Backend::Epoll,
+            Some("io_uring") => Backend::IoUring,
+            _ => return Err(Status::NotSupported),
+        },
+        (backend, _) => backend,
+    };
+    match backend {
+        Backend::Auto | Backend::Epoll => Ok(Backend::Epoll),
+        Backend::IoUring => Ok(Backend::IoUring),
+        Backend::Kqueue | Backend::Iocp => Err(Status::NotSupported),
+    }
+}
+
+/// A driver on that backend. One that this machine lacks is not supported; the log says why.
+fn make_driver(backend: Backend, waker: &Waker) -> Answer<Driver> {
+    match backend {
+        Backend::IoUring => Driver::uring(waker).map_err(|error| {
+            log::write(
+                log::INFO,
+                format_args!("asock: no io_uring here: error {}", error.0),
+            );
+            Status::NotSupported
+        }),
+        _ => Driver::epoll(waker).map_err(Status::of_os),
+    }
+}
+
+pub(super) fn start_runtime(config: &Config) -> Answer<Arc<Runtime>> {
+    let backend = choose(config.backend)?;
+    log::catch_panics();
+    settle_exit()?;
+    let process = process()?;
+    let count = config.workers.max(1) as usize;
+    if count > SEATS {
+        return Err(Status::OutOfMemory);
+    }
+    let mut seats = Vec::new();
+    seats
+        .try_reserve_exact(count)
+        .map_err(|_| Status::OutOfMemory)?;
+    let started = move_in(process, count, &mut seats, backend, config);
+    if started.is_err() {
+        process.give_back(&seats);
+    }
+    started
+}
+
+/// Sets workers to work, each on a seat that is added to `seats`, and registers their runtime.
+fn move_in(
+    process: &'static Process,
+    count: usize,
+    seats: &mut Vec<&'static Seat>,
+    backend: Backend,
+    config: &Config,
+) -> Answer<Arc<Runtime>> {
+    let on_poll = config.delivery == Delivery::OnPoll;
+    let poll = on_poll.then(|| Arc::new(Poll::new(count)));
+    let sockets = Arc::new(AtomicU32::new(0));
+    let resolver = Resolver::new(config.resolvers);
+    let mut workers = Vec::new();
+    for _ in 0..count {
+        let seat = process.take_seat()?;
+        seats.push(seat);
+        let waker = Waker::new().map_err(Status::of_os)?;
+        let driver = make_driver(backend, &waker)?;
+        workers
+            .push(Worker::new(seat, driver, poll.clone(), spin_ns(config)).map_err(Status::of_os)?);
+        let occupied = seat
+            .lock()
+            .occupy(waker, on_poll, sockets.clone(), resolver.clone());
+        occupied.map_err(|_| Status::OutOfMemory)?;
+    }
+    let mut threads = Vec::new();
+    for worker in workers {
+        match thread::spawn("asock-worker", move || worker.run()) {
+            Ok(thread) => threads.push(thread),
+            Err(error) => {
+                dismiss(seats, threads);
+                return Err(Status::of_os(error));
+            }
+        }
+    }
+    let runtime = register(process, |slot, handle| Runtime {
+        slot,
+        handle,
+        seats: seats.clone(),
+        poll,
+        backend,
+        max_sockets: config.max_sockets,
+        sockets,
+        resolver,
+        turn: AtomicU32::new(0),
+        threads: Mutex::new(threads),
+        life: Mutex::new(Life::Running),
+        changed: Condvar::new(),
+    });
+    log::write(
+        log::INFO,
+        format_args!(
+            "asock: runtime {:#x} started on {:?}",
+            runtime.handle, runtime.backend
+        ),
+    );
+    Ok(runtime)
+}
+
+/// How long a worker looks for work before it sleeps. With one core nobody could bring any
+/// meanwhile.
+fn spin_ns(config: &Config) -> u64 {
+    match thread::cores() {
+        1 => 0,
+        _ => u64::from(config.spin_us) * 1000,
+    }
+}
+
+/// Sends the workers home that were started before one could not be.
+fn dismiss(seats: &[&'static Seat], threads: Vec<JoinHandle<()>>) {
+    for seat in seats {
+        drain_seat(seat, seat.lock(), true);
+    }
+    for thread in threads {
+        let _ = thread.join();
+    }
+}
+
+/// Gives a runtime its place and its handle.
+fn register(process: &Process, make: impl FnOnce(usize, u64) -> Runtime) -> Arc<Runtime> {
+    let mut registry = locked(&process.registry);
+    let free = registry
+        .runtimes
+        .iter()
+        .position(|entry| entry.runtime.is_none() && entry.generation < LAST_GENERATION);
+    let slot = free.unwrap_or(registry.runtimes.len());
+    if slot == registry.runtimes.len() {
+        registry.runtimes.push(Entry {
+            generation: 0,
+            runtime: None,
+        });
+    }
+    let generation = registry.runtimes[slot].generation + 1;
+    let handle = Handle {
+        kind: HandleKind::Runtime,
+        seat: process.first_seat as u16,
+        slot: slot as u32,
+        generation,
+    };
+    let runtime = Arc::new(make(slot, handle.pack()));
+    registry.runtimes[slot] = Entry {
+        generation,
+        runtime: Some(runtime.clone()),
+    };
+    runtime
+}
