@@ -46,8 +46,10 @@ fn check_usable(runtime: &Runtime, socket: asock_socket) {
     completion.expect(ASOCK_KIND_SEND, ASOCK_NOT_CONNECTED);
     let completion = recorder.connect_now(socket, peer.port());
     completion.expect(ASOCK_KIND_CONNECT, ASOCK_OK);
+    let waiting = recorder.receive(socket, &Memory::new(5), ASOCK_RECEIVE_ALL);
+    assert_pending(runtime, waiting);
     recorder.put(socket, b"fresh");
-    assert_eq!(recorder.take_bytes(socket, 5), b"fresh");
+    assert_eq!(recorder.completion_of(waiting).bytes, 5);
     assert_eq!(asock_close(socket), ASOCK_OK);
 }
 
@@ -264,6 +266,7 @@ fn a_shutdown_goes_with_the_connect_that_failed() {
         let socket = runtime.open();
         let op = recorder.connect(socket, hole.port());
         assert_eq!(asock_shutdown(socket, ASOCK_SHUTDOWN_BOTH), ASOCK_OK);
+        assert_pending(&runtime, op); // So the worker has seen the shutdown before the cancel.
         assert_eq!(asock_cancel(op), ASOCK_OK);
         let completion = recorder.completion_of(op);
         completion.expect(ASOCK_KIND_CONNECT, ASOCK_CANCELED);

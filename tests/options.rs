@@ -301,3 +301,35 @@ fn options_of_a_closed_socket() {
         assert_eq!(get(socket, row.option), Err(ASOCK_BAD_HANDLE));
     }
 }
+
+/// The smallest buffers that the system has still carry everything.
+#[test]
+fn buffers_of_size_0() {
+    use std::io::{Read, Write};
+    const LENGTH: usize = 10_000;
+    on_both(|runtime| {
+        let recorder = runtime.recorder();
+        let listener = Listener::new();
+        let socket = runtime.open();
+        for option in [ASOCK_OPTION_SEND_BUFFER, ASOCK_OPTION_RECEIVE_BUFFER] {
+            assert_eq!(set(socket, option, 0), ASOCK_OK);
+        }
+        recorder.connect_now(socket, listener.port());
+        let mut peer = listener.accept();
+        let bytes = memory::pattern(LENGTH);
+        let (room, sent) = (Memory::new(LENGTH), bytes.clone());
+        let receive = recorder.receive(socket, &room, ASOCK_RECEIVE_ALL);
+        let send = recorder.send(socket, &Memory::of(&bytes), 0);
+        let other_end = std::thread::spawn(move || {
+            let mut heard = vec![0; LENGTH];
+            peer.read_exact(&mut heard).expect("connected");
+            assert_eq!(heard, sent);
+            peer.write_all(&heard).expect("connected");
+            peer
+        });
+        assert_eq!(recorder.completion_of(send).bytes, LENGTH);
+        assert_eq!(recorder.completion_of(receive).bytes, LENGTH);
+        assert_eq!(room.bytes(), bytes);
+        other_end.join().expect("all arrived");
+    });
+}

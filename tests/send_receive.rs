@@ -395,3 +395,34 @@ fn sends_that_nobody_hears_of_arrive_all_the_same() {
         assert_eq!(heard, expected);
     });
 }
+
+/// The system gives the number of a closed descriptor to the next socket at once. What arrives there is not for those
+/// who still waited on the old one.
+#[test]
+fn a_closed_socket_gets_nothing_that_belongs_to_its_successor() {
+    on_both(|runtime| {
+        let recorder = runtime.recorder();
+        let listener = Listener::new();
+        for round in 0..50_u8 {
+            let old = runtime.connected(listener.port());
+            let _old_peer = listener.accept();
+            let old_room = Memory::new(8);
+            let pending = recorder.receive(old, &old_room, 0);
+            let new = runtime.open();
+            assert_eq!(asock_close(old), ASOCK_OK);
+            let connect = recorder.connect(new, listener.port());
+            let receive = recorder.receive(new, &Memory::new(8), 0);
+            let mut new_peer = listener.accept();
+            new_peer.write_all(&[round]).expect("connected");
+            recorder
+                .completion_of(connect)
+                .expect(ASOCK_KIND_CONNECT, ASOCK_OK);
+            let completion = recorder.completion_of(receive);
+            assert_eq!((completion.status, completion.bytes), (ASOCK_OK, 1));
+            let completion = recorder.completion_of(pending);
+            completion.expect(ASOCK_KIND_RECEIVE, ASOCK_CLOSED);
+            assert_eq!(old_room.bytes(), [0; 8]);
+            assert_eq!(asock_close(new), ASOCK_OK);
+        }
+    });
+}

@@ -10,6 +10,7 @@ mod common;
 use asock::*;
 use common::calls::*;
 use common::*;
+use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::time::Instant;
 
@@ -146,28 +147,20 @@ fn limits_strike_in_their_order() {
         let recorder = runtime.recorder();
         let (socket, _peer) = pair(&runtime);
         let mut random = Random::new(0x71e5);
-        let mut limited: Vec<_> = (0..COUNT)
+        let limited: HashMap<_, _> = (0..COUNT)
             .map(|_| {
                 let op = receive(&recorder, socket);
-                let ms = 20 + 4 * random.below(20) as i64;
-                let start = Instant::now();
-                assert_eq!(asock_set_deadline(op, ms), ASOCK_OK);
-                (start, ms, op)
+                let ms = 20 + 5 * random.below(40);
+                let set = || asock_set_deadline(op, ms as i64);
+                let (status, due) = Due::after(ms, set);
+                assert_eq!(status, ASOCK_OK);
+                (op, due)
             })
             .collect();
+        let known = until_known(&runtime);
         let all = recorder.wait_for(COUNT);
-        limited.sort_by_key(|(start, ms, _)| *start + std::time::Duration::from_millis(*ms as u64));
-        let place = |op| limited.iter().position(|(_, _, of)| *of == op);
-        let mut last = None;
-        for completion in all {
-            completion.expect(ASOCK_KIND_RECEIVE, ASOCK_TIMED_OUT);
-            let (start, ms, _) = limited[place(completion.op).expect("begun here")];
-            let due = start + std::time::Duration::from_millis(ms as u64);
-            // The library counts in whole milliseconds.
-            let tick = std::time::Duration::from_millis(2);
-            assert!(last.is_none_or(|last| last <= due + tick), "out of order");
-            last = last.max(Some(due));
-        }
+        assert!(all.iter().all(|one| one.status == ASOCK_TIMED_OUT));
+        assert_in_order(known, all.iter().map(|one| limited[&one.op]));
     });
 }
 

@@ -5,7 +5,7 @@ use asock::*;
 use std::ffi::{CStr, CString};
 use std::net::TcpStream;
 use std::ptr::null_mut;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A connected socket of the library, and the other end of its line.
 pub fn pair(runtime: &Runtime) -> (asock_socket, TcpStream) {
@@ -196,6 +196,49 @@ pub fn assert_pending(runtime: &Runtime, op: asock_op) {
 pub fn assert_passed(start: Instant, ms: u128) {
     let passed = start.elapsed().as_micros();
     assert!(passed >= ms * 1000, "after {passed} µs, not {ms} ms");
+}
+
+/// When something is due that was begun with a delay: the call took a moment, so it is a span.
+#[derive(Clone, Copy)]
+pub struct Due {
+    earliest: Instant,
+    latest: Instant,
+}
+
+impl Due {
+    pub fn after<T>(delay_ms: u64, begin: impl FnOnce() -> T) -> (T, Due) {
+        let delay = Duration::from_millis(delay_ms);
+        let earliest = Instant::now() + delay;
+        let begun = begin();
+        let latest = Instant::now() + delay;
+        (begun, Due { earliest, latest })
+    }
+}
+
+/// Waits until the worker knows of all that was begun, and gives the time at which it does.
+pub fn until_known(runtime: &Runtime) -> Instant {
+    let after = plain_timer(runtime, 0);
+    assert_eq!(asock_wait(after, -1), ASOCK_OK);
+    Instant::now()
+}
+
+/// That these were due one after the other, as far as can be told: those that were due before the worker knew of all of
+/// them may have come late. The library counts in whole milliseconds.
+#[track_caller]
+pub fn assert_in_order(known: Instant, dues: impl IntoIterator<Item = Due>) {
+    let tick = Duration::from_millis(2);
+    let mut last = None;
+    for due in dues.into_iter().filter(|due| due.earliest > known) {
+        assert!(
+            last.is_none_or(|last| last <= due.latest + tick),
+            "out of order"
+        );
+        last = last.max(Some(due.earliest));
+    }
+    assert!(
+        last.is_some(),
+        "everything was due before it could be known"
+    );
 }
 
 impl Recorder {

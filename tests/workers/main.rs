@@ -5,16 +5,20 @@
 //! limit of sockets, its counters, its completions to be polled, its stop) is one over all workers.
 #![allow(unsafe_code)] // The functions under test take pointers.
 
+#[path = "../common/mod.rs"]
 mod common;
+mod load;
+mod polled;
 
 use asock::*;
 use common::*;
 use std::collections::{HashMap, HashSet};
+use std::io::Write;
 use std::ptr::null_mut;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::ThreadId;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 const WORKERS: u32 = 4;
 
@@ -23,6 +27,35 @@ fn start(delivery: u32) -> Runtime {
         workers: WORKERS,
         ..config(delivery)
     })
+}
+
+/// A worker that is stuck keeps its runtime's stop, and so the test, from ending: then the whole process ends instead.
+struct Watchdog(Arc<AtomicBool>);
+
+impl Watchdog {
+    fn start(what: &'static str) -> Watchdog {
+        let over = Arc::new(AtomicBool::new(false));
+        let of_thread = Arc::clone(&over);
+        std::thread::spawn(move || {
+            let start = Instant::now();
+            while start.elapsed() < 2 * LIMIT {
+                if of_thread.load(Ordering::SeqCst) {
+                    return;
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            // Not by a macro, which the harness would keep to itself.
+            let _ = writeln!(std::io::stderr(), "stuck: {what}");
+            std::process::abort();
+        });
+        Watchdog(over)
+    }
+}
+
+impl Drop for Watchdog {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
 }
 
 fn on_workers() -> Runtime {
@@ -121,125 +154,10 @@ fn a_callback_that_takes_long_holds_up_its_own_worker_only() {
     slow.wait_for(1);
 }
 
-/// What one application thread has begun: for each operation its socket and kind, in the order begun.
-type Begun = Vec<(asock_op, asock_socket, u32)>;
-
-/// One thread's part of the load: sockets of its own, and all that may happen to them.
-fn load(runtime: &Runtime, recorder: &Recorder, port: u16, seed: u64) -> Begun {
-    let mut random = Random::new(seed);
-    let mut begun = Begun::new();
-    for _ in 0..100 {
-        let socket = runtime.open();
-        let connect = recorder.connect(socket, port);
-        begun.push((connect, socket, ASOCK_KIND_CONNECT));
-        for _ in 0..random.below(40) {
-            let length = 1 + random.below(3000) as usize;
-            match random.below(8) {
-                0..=2 => {
-                    let op = recorder.send(socket, &Memory::new(length), 0);
-                    begun.push((op, socket, ASOCK_KIND_SEND));
-                }
-                3..=5 => {
-                    let op = recorder.receive(socket, &Memory::new(length), 0);
-                    begun.push((op, socket, ASOCK_KIND_RECEIVE));
-                }
-                6 => {
-                    let op = recorder.timer(random.below(5));
-                    begun.push((op, 0, ASOCK_KIND_TIMER));
-                }
-                _ => {
-                    let (op, _, _) = begun[random.below(begun.len() as u64) as usize];
-                    let status = match random.one_in(2) {
-                        true => asock_cancel(op),
-                        false => asock_set_deadline(op, random.below(3) as i64),
-                    };
-                    // It may be over.
-                    assert!(matches!(status, ASOCK_OK | ASOCK_BAD_HANDLE));
-                }
-            }
-        }
-        match random.below(4) {
-            0 => {} // The stop closes it.
-            1 => assert_eq!(asock_close(socket), ASOCK_OK),
-            2 => {
-                let op = recorder.close(socket, ASOCK_CLOSE_RESET);
-                begun.push((op, socket, ASOCK_KIND_CLOSE));
-            }
-            _ => {
-                let op = recorder.close(socket, ASOCK_CLOSE_DRAIN);
-                begun.push((op, socket, ASOCK_KIND_CLOSE));
-            }
-        }
-    }
-    begun
-}
-
-/// Every operation has completed once, and the successes of each socket and direction in the order begun.
-fn assert_all_told(begun: &Begun, completions: &[Completion]) {
-    assert_eq!(completions.len(), begun.len());
-    let place: HashMap<asock_op, usize> = completions
-        .iter()
-        .enumerate()
-        .map(|(place, one)| (one.op, place))
-        .collect();
-    assert_eq!(place.len(), begun.len(), "each once");
-    let mut last: HashMap<(asock_socket, u32), usize> = HashMap::new();
-    for (op, socket, kind) in begun {
-        let at = place[op];
-        let completion = &completions[at];
-        assert_eq!((completion.socket, completion.kind), (*socket, *kind));
-        let in_order = completion.status == ASOCK_OK && *socket != 0;
-        if let (true, Some(before)) = (in_order, last.insert((*socket, *kind), at)) {
-            assert!(before < at, "successes come in the order begun");
-        }
-    }
-}
-
-#[test]
-fn a_random_load_from_many_threads_is_told_exactly_once_and_one_at_a_time() {
-    for delivery in [ASOCK_DELIVER_ON_WORKER, ASOCK_DELIVER_ON_POLL] {
-        let runtime = start(delivery);
-        let peer = Peer::echo();
-        let inside = Mutex::new(HashSet::new());
-        let overlaps = Arc::new(AtomicU32::new(0));
-        let of_callbacks = Arc::clone(&overlaps);
-        let recorder = runtime.recorder_with(move |result| {
-            if result.socket == 0 {
-                return;
-            }
-            let alone = inside.lock().is_ok_and(|mut set| set.insert(result.socket));
-            std::thread::yield_now(); // Room for a second one to come in.
-            of_callbacks.fetch_add(u32::from(!alone), Ordering::SeqCst);
-            if let Ok(mut set) = inside.lock() {
-                set.remove(&result.socket);
-            }
-        });
-        let begun = std::thread::scope(|scope| {
-            let (runtime, recorder) = (&runtime, &recorder);
-            let port = peer.port();
-            let threads = [1, 2, 3, 4]
-                .map(|seed| scope.spawn(move || load(runtime, recorder, port, 0xA50C + seed)));
-            let all = threads.map(|thread| thread.join().expect("no panic"));
-            all.concat()
-        });
-        runtime.stop();
-        let completions = recorder.completions();
-        assert_all_told(&begun, &completions);
-        assert_eq!(overlaps.load(Ordering::SeqCst), 0);
-        let mut homes: HashMap<asock_socket, ThreadId> = HashMap::new();
-        let of_sockets = completions.iter().filter(|one| one.socket != 0);
-        if delivery == ASOCK_DELIVER_ON_WORKER {
-            for one in of_sockets {
-                let home = *homes.entry(one.socket).or_insert(one.thread);
-                assert_eq!(one.thread, home, "a socket stays on its worker");
-            }
-        }
-    }
-}
-
 /// What the waiting calls say on a worker, of operations that are its own, another worker's, and another runtime's.
 #[test]
 fn a_worker_never_waits_for_any_worker() {
+    let _watchdog = Watchdog::start("a worker never waits for any worker");
     let runtime = on_workers();
     let other = on_workers();
     let peer = Peer::silent();
@@ -344,6 +262,8 @@ fn tid() -> i32 {
 
 #[test]
 fn a_stop_ends_what_is_pending_everywhere_and_joins_every_worker() {
+    let _watchdog =
+        Watchdog::start("a stop ends what is pending everywhere and joins every worker");
     for delivery in [ASOCK_DELIVER_ON_WORKER, ASOCK_DELIVER_ON_POLL] {
         let runtime = start(delivery);
         let peer = Peer::silent();
@@ -385,6 +305,7 @@ fn a_stop_ends_what_is_pending_everywhere_and_joins_every_worker() {
 /// A worker takes what was begun in portions, and a stop must not fall between them.
 #[test]
 fn a_stop_ends_what_no_worker_has_seen_yet() {
+    let _watchdog = Watchdog::start("a stop ends what no worker has seen yet");
     const EACH: usize = 700;
     for delivery in [ASOCK_DELIVER_ON_WORKER, ASOCK_DELIVER_ON_POLL] {
         let runtime = start(delivery);
@@ -530,101 +451,4 @@ fn more_workers_than_there_can_be_are_refused() {
     // SAFETY: both point to live values of their type.
     let status = unsafe { asock_runtime_start(&raw const config, &raw mut handle) };
     assert_eq!((status, handle), (ASOCK_OUT_OF_MEMORY, 0));
-}
-
-/// Whether a descriptor is readable now, or becomes so within `timeout_ms`.
-fn readable(descriptor: i64, timeout_ms: i32) -> bool {
-    let mut entry = libc::pollfd {
-        fd: descriptor as i32,
-        events: libc::POLLIN,
-        revents: 0,
-    };
-    // SAFETY: one entry, which may be written.
-    let answer = unsafe { libc::poll(&raw mut entry, 1, timeout_ms) };
-    answer == 1 && entry.revents & libc::POLLIN != 0
-}
-
-/// Polls with a little room.
-fn poll(runtime: &Runtime, timeout_ms: i32, capacity: usize) -> (asock_status, Vec<asock_op>) {
-    // SAFETY: records of integers and pointers may be all zero; as many may be written as there are.
-    unsafe {
-        let mut room: Vec<asock_result> = vec![std::mem::zeroed(); capacity];
-        let mut count = 0;
-        let results = room.as_mut_ptr();
-        let status = asock_poll(
-            runtime.handle(),
-            timeout_ms,
-            results,
-            capacity,
-            &raw mut count,
-        );
-        room.truncate(count);
-        (status, room.iter().map(|one| one.op).collect())
-    }
-}
-
-#[test]
-fn polling_gets_everything_from_all_workers_and_the_descriptor_tells() {
-    let runtime = start(ASOCK_DELIVER_ON_POLL);
-    let peer = Peer::echo();
-    let sockets: Vec<_> = (0..12).map(|_| runtime.open()).collect();
-    let mut descriptor = -1;
-    // SAFETY: it may be written.
-    let status = unsafe { asock_poll_fd(runtime.handle(), &raw mut descriptor) };
-    assert_eq!(status, ASOCK_OK);
-    assert!(!readable(descriptor, 0));
-    let recorder = runtime.recorder();
-    let mut expected = HashSet::new();
-    for socket in &sockets {
-        expected.insert(recorder.connect(*socket, peer.port()));
-        expected.insert(recorder.send(*socket, &Memory::new(10), 0));
-        expected.insert(recorder.receive(*socket, &Memory::new(10), ASOCK_RECEIVE_ALL));
-    }
-    let limit = LIMIT.as_millis() as i32;
-    let mut got = HashSet::new();
-    while got.len() < expected.len() {
-        assert!(readable(descriptor, limit), "the descriptor tells of each");
-        let (status, ops) = poll(&runtime, 0, 5);
-        assert_eq!(status, ASOCK_OK);
-        assert!(!ops.is_empty() && ops.len() <= 5);
-        for op in ops {
-            assert!(got.insert(op), "each once");
-        }
-    }
-    assert_eq!(got, expected);
-    assert!(!readable(descriptor, 0), "and of nothing else");
-    assert_eq!(recorder.count(), 0);
-
-    // The same by callbacks, a few at a time.
-    for socket in &sockets {
-        recorder.send(*socket, &Memory::new(10), 0);
-    }
-    while recorder.count() < sockets.len() {
-        assert!(readable(descriptor, limit));
-        let (before, mut count) = (recorder.count(), 0);
-        // SAFETY: `count` may be written.
-        let status = unsafe { asock_dispatch(runtime.handle(), 0, 2, 0, &raw mut count) };
-        assert_eq!((status, recorder.count()), (ASOCK_OK, before + count));
-        assert!((1..=2).contains(&count));
-    }
-    let here = std::thread::current().id();
-    assert!(recorder.completions().iter().all(|one| one.thread == here));
-
-    // A drain ends on all workers before the poll says that all is over.
-    let pending: HashSet<_> = sockets
-        .iter()
-        .map(|socket| recorder.receive(*socket, &Memory::new(1000), ASOCK_RECEIVE_ALL))
-        .collect();
-    assert_eq!(asock_runtime_drain(runtime.handle()), ASOCK_OK);
-    let mut drained = HashSet::new();
-    loop {
-        let (status, ops) = poll(&runtime, limit, 5);
-        if status == ASOCK_STOPPED {
-            break;
-        }
-        assert_eq!(status, ASOCK_OK);
-        assert!(ops.iter().all(|op| drained.insert(*op)));
-    }
-    assert_eq!(drained, pending);
-    assert!(readable(descriptor, 0), "there is something to hear");
 }
