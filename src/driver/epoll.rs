@@ -4,14 +4,13 @@
 //! kept: a request is tried at once where it may succeed, and else waits for an edge. A read that
 //! gave less than was asked for has emptied the socket, so no call is made only to hear that.
 
+use super::table::Table;
 use super::{Done, Lane, Outcome, Request, Requests, Token, Waker};
 use crate::address::Address;
-use crate::handle::SLOTS;
 use crate::status::OsError;
 use crate::sys::socket as system;
 use crate::sys::{
-    Epoll, Event, Events, RawDescriptor, ReceiveFlags, SendFlags, SysResult, OUT_OF_MEMORY,
-    WOULD_BLOCK,
+    Epoll, Event, Events, RawDescriptor, ReceiveFlags, SendFlags, SysResult, WOULD_BLOCK,
 };
 
 /// The token of the waker, which no socket can have.
@@ -51,9 +50,7 @@ pub struct EpollDriver {
     events: Events,
     cursor: usize,
     stage: Stage,
-    states: Vec<State>,
-    /// Those of attempts, whose numbers begin at `SLOTS`.
-    attempts: Vec<State>,
+    states: Table<State>,
 }
 
 impl EpollDriver {
@@ -66,32 +63,12 @@ impl EpollDriver {
             events: Events::with_capacity(EVENTS)?,
             cursor: 0,
             stage: Stage::Absorb,
-            states: Vec::new(),
-            attempts: Vec::new(),
+            states: Table::new(),
         })
     }
 
-    /// The list that a number is in, and its place there.
-    fn place(&mut self, socket: u32) -> (&mut Vec<State>, usize) {
-        match socket.checked_sub(SLOTS) {
-            None => (&mut self.states, socket as usize),
-            Some(attempt) => (&mut self.attempts, attempt as usize),
-        }
-    }
-
-    fn find(&mut self, socket: u32) -> Option<&mut State> {
-        let (states, index) = self.place(socket);
-        states.get_mut(index)
-    }
-
     pub fn attach(&mut self, socket: u32, descriptor: RawDescriptor) -> SysResult<()> {
-        let (states, index) = self.place(socket);
-        if index >= states.len() {
-            let more = index + 1 - states.len();
-            states.try_reserve(more).map_err(|_| OUT_OF_MEMORY)?;
-            states.resize(index + 1, State::default());
-        }
-        let state = &mut states[index];
+        let state = self.states.entry(socket)?;
         *state = State {
             descriptor: Some(descriptor),
             tag: state.tag.wrapping_add(1),
@@ -101,7 +78,7 @@ impl EpollDriver {
     }
 
     pub fn detach(&mut self, socket: u32) {
-        let Some(state) = self.find(socket) else {
+        let Some(state) = self.states.get_mut(socket) else {
             return;
         };
         let descriptor = state.descriptor;
@@ -117,7 +94,7 @@ impl EpollDriver {
     }
 
     pub fn move_to(&mut self, from: u32, to: u32) -> SysResult<()> {
-        let Some(state) = self.find(from) else {
+        let Some(state) = self.states.get_mut(from) else {
             return Ok(());
         };
         state.tag = state.tag.wrapping_add(1);
@@ -125,7 +102,7 @@ impl EpollDriver {
             return Ok(());
         };
         self.attach(to, descriptor)?;
-        if let Some(state) = self.find(to) {
+        if let Some(state) = self.states.get_mut(to) {
             state.writable = true;
             let data = data_of(state.tag, to);
             self.epoll.relabel(descriptor, data)?;
@@ -134,15 +111,11 @@ impl EpollDriver {
     }
 
     pub fn descriptor(&self, socket: u32) -> Option<RawDescriptor> {
-        let states = match socket.checked_sub(SLOTS) {
-            None => self.states.get(socket as usize),
-            Some(attempt) => self.attempts.get(attempt as usize),
-        };
-        states?.descriptor
+        self.states.get(socket)?.descriptor
     }
 
     pub fn may_have_input(&self, socket: u32) -> bool {
-        let state = self.states.get(socket as usize);
+        let state = self.states.get(socket);
         state.is_some_and(|state| state.readable && !state.ended)
     }
 
@@ -150,7 +123,7 @@ impl EpollDriver {
         if let Request::Connect(address) = request {
             return self.connect(token, address);
         }
-        let state = self.find(token.socket)?;
+        let state = self.states.get_mut(token.socket)?;
         let ready = match token.lane {
             Lane::Output => state.writable,
             Lane::Input => state.readable,
@@ -163,13 +136,13 @@ impl EpollDriver {
     }
 
     fn connect(&mut self, token: Token, address: &Address) -> Option<Outcome> {
-        let state = self.find(token.socket)?;
+        let state = self.states.get_mut(token.socket)?;
         let descriptor = state.descriptor?;
         let data = data_of(state.tag, token.socket);
         // Registered after the call: an unconnected descriptor would report a hang-up at once.
         let connected = system::connect(descriptor, address)
             .and_then(|connected| self.epoll.add(descriptor, data).map(|()| connected));
-        let state = self.find(token.socket)?;
+        let state = self.states.get_mut(token.socket)?;
         match connected {
             Err(error) => Some(Outcome::Failed(error)),
             Ok(true) => {
@@ -185,7 +158,7 @@ impl EpollDriver {
 
     /// Makes the system call of a request; `None` when it has to wait for the next edge.
     fn attempt(&mut self, token: Token, request: Request<'_>) -> Option<Outcome> {
-        let state = self.find(token.socket)?;
+        let state = self.states.get_mut(token.socket)?;
         let descriptor = state.descriptor?;
         let answer = match request {
             Request::Send {
@@ -228,7 +201,7 @@ impl EpollDriver {
     }
 
     pub fn cancel(&mut self, token: Token) -> Option<Outcome> {
-        let state = self.find(token.socket)?;
+        let state = self.states.get_mut(token.socket)?;
         state.waiting[token.lane as usize] = false;
         state.connecting = false;
         Some(Outcome::Canceled)
@@ -268,7 +241,7 @@ impl EpollDriver {
     /// with it, so each of them asks anew whether it is still the same one.
     fn state_of(&mut self, event: Event) -> Option<(u32, &mut State)> {
         let (tag, socket) = ((event.data >> 32) as u32, event.data as u32);
-        let state = self.find(socket)?;
+        let state = self.states.get_mut(socket)?;
         (event.data != WAKER && state.descriptor.is_some() && state.tag == tag)
             .then_some((socket, state))
     }

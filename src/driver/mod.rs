@@ -21,6 +21,7 @@
 mod epoll;
 #[cfg(test)]
 pub mod sim;
+mod table;
 mod uring;
 
 use crate::address::Address;

@@ -8,9 +8,9 @@
     reason = "entries of a ring hold raw pointers; each block says why they stay good"
 )]
 
+use super::table::Table;
 use super::{Done, Lane, Outcome, Request, Requests, Token, Waker};
 use crate::address::Address;
-use crate::handle::SLOTS;
 use crate::status::OsError;
 use crate::sys::socket as system;
 use crate::sys::{
@@ -76,9 +76,7 @@ pub struct UringDriver {
     waker: Waker,
     /// The waker is being watched.
     armed: bool,
-    states: Vec<State>,
-    /// Those of attempts, whose numbers begin at `SLOTS`.
-    attempts: Vec<State>,
+    states: Table<State>,
     /// Cancels that did not find what they were for, because it was between two places.
     missed: Vec<Token>,
 }
@@ -113,8 +111,7 @@ impl UringDriver {
             ring,
             waker: waker.clone(),
             armed: false,
-            states: Vec::new(),
-            attempts: Vec::new(),
+            states: Table::new(),
             missed: Vec::new(),
         })
     }
@@ -124,27 +121,8 @@ impl UringDriver {
         self.ring.submitter().register_enable_rings().map_err(of_io)
     }
 
-    /// The list that a number is in, and its place there.
-    fn place(&mut self, socket: u32) -> (&mut Vec<State>, usize) {
-        match socket.checked_sub(SLOTS) {
-            None => (&mut self.states, socket as usize),
-            Some(attempt) => (&mut self.attempts, attempt as usize),
-        }
-    }
-
-    fn find(&mut self, socket: u32) -> Option<&mut State> {
-        let (states, index) = self.place(socket);
-        states.get_mut(index)
-    }
-
     pub fn attach(&mut self, socket: u32, descriptor: RawDescriptor) -> SysResult<()> {
-        let (states, index) = self.place(socket);
-        if index >= states.len() {
-            let more = index + 1 - states.len();
-            states.try_reserve(more).map_err(|_| OUT_OF_MEMORY)?;
-            states.resize_with(index + 1, State::default);
-        }
-        states[index] = State {
+        *self.states.entry(socket)? = State {
             descriptor: Some(descriptor),
             ..State::default()
         };
@@ -152,13 +130,16 @@ impl UringDriver {
     }
 
     pub fn detach(&mut self, socket: u32) {
-        if let Some(state) = self.find(socket) {
+        if let Some(state) = self.states.get_mut(socket) {
             *state = State::default();
         }
     }
 
     pub fn move_to(&mut self, from: u32, to: u32) -> SysResult<()> {
-        let descriptor = self.find(from).and_then(|state| state.descriptor.take());
+        let descriptor = self
+            .states
+            .get_mut(from)
+            .and_then(|state| state.descriptor.take());
         match descriptor {
             Some(descriptor) => self.attach(to, descriptor),
             None => Ok(()),
@@ -166,15 +147,11 @@ impl UringDriver {
     }
 
     pub fn descriptor(&self, socket: u32) -> Option<RawDescriptor> {
-        let states = match socket.checked_sub(SLOTS) {
-            None => self.states.get(socket as usize),
-            Some(attempt) => self.attempts.get(attempt as usize),
-        };
-        states?.descriptor
+        self.states.get(socket)?.descriptor
     }
 
     pub fn start(&mut self, token: Token, request: Request<'_>) -> Option<Outcome> {
-        let state = self.find(token.socket)?;
+        let state = self.states.get_mut(token.socket)?;
         let Some(descriptor) = state.descriptor else {
             return Some(Outcome::Canceled);
         };
@@ -221,7 +198,7 @@ impl UringDriver {
 
     fn hand_over(&mut self, token: Token, entry: squeue::Entry, held: Held) -> SysResult<()> {
         self.push(entry.user_data(pack(token)))?;
-        if let Some(state) = self.find(token.socket) {
+        if let Some(state) = self.states.get_mut(token.socket) {
             state.lanes[token.lane as usize] = held;
         }
         Ok(())
@@ -248,7 +225,7 @@ impl UringDriver {
     }
 
     pub fn cancel(&mut self, token: Token) -> Option<Outcome> {
-        if let Some(state) = self.find(token.socket) {
+        if let Some(state) = self.states.get_mut(token.socket) {
             state.canceled[token.lane as usize] = true;
         }
         let entry = opcode::AsyncCancel::new(pack(token)).build();
@@ -261,7 +238,7 @@ impl UringDriver {
     /// Tries the cancels again that came to nothing.
     fn cancel_again(&mut self) {
         for token in std::mem::take(&mut self.missed) {
-            let held = self.find(token.socket).map(|state| state.lanes);
+            let held = self.states.get_mut(token.socket).map(|state| state.lanes);
             if held.is_some_and(|lanes| lanes[token.lane as usize] != Held::Nothing) {
                 self.cancel(token);
             }
@@ -343,7 +320,7 @@ impl UringDriver {
 
     /// What a completion means; `None` when the kernel has the lane again.
     fn finish(&mut self, token: Token, result: i32, requests: &impl Requests) -> Option<Done> {
-        let state = self.find(token.socket)?;
+        let state = self.states.get_mut(token.socket)?;
         let lane = token.lane as usize;
         let held = std::mem::take(&mut state.lanes[lane]);
         let connected = token.lane == Lane::Output && state.address.take().is_some();
@@ -366,14 +343,14 @@ impl UringDriver {
 
     /// The kernel has nothing of the lane any more.
     fn over(&mut self, token: Token, outcome: Outcome) -> Option<Done> {
-        self.find(token.socket)?.canceled[token.lane as usize] = false;
+        self.states.get_mut(token.socket)?.canceled[token.lane as usize] = false;
         Some(Done { token, outcome })
     }
 
     /// Makes the request again after a poll, or polls after a request that found nothing; unless
     /// the engine wants the lane back, which may have come between the two.
     fn go_on(&mut self, token: Token, again: bool, requests: &impl Requests) -> Option<Done> {
-        let state = self.find(token.socket)?;
+        let state = self.states.get_mut(token.socket)?;
         let descriptor = state.descriptor?;
         if state.canceled[token.lane as usize] {
             return self.over(token, Outcome::Canceled);
@@ -394,7 +371,7 @@ impl UringDriver {
     /// Has the kernel tell when the lane can go on. When memory is short a poll may promise again
     /// and again what the call does not find; then it is better to pause.
     fn poll_for(&mut self, token: Token, descriptor: RawDescriptor) -> Option<Outcome> {
-        let state = self.find(token.socket)?;
+        let state = self.states.get_mut(token.socket)?;
         state.futile = state.futile.saturating_add(1);
         let entry = if state.futile > FUTILE {
             opcode::Timeout::new(&PAUSE).build()
