@@ -120,6 +120,12 @@ impl HandleOut {
         HandleOut(place)
     }
 
+    /// A place of a test's own, which outlives the begin.
+    #[cfg(test)]
+    pub fn of(place: &mut u64) -> HandleOut {
+        HandleOut(place)
+    }
+
     pub fn wanted(&self) -> bool {
         !self.0.is_null()
     }

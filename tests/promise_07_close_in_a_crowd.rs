@@ -9,6 +9,7 @@ mod common;
 
 use asock::*;
 use common::calls::pair;
+use common::child::Child;
 use common::*;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -18,41 +19,10 @@ use std::time::Duration;
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
-fn alone() -> MutexGuard<'static, ()> {
-    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A child process. It ends with its parent, and when this is dropped.
-struct Child(libc::pid_t);
-
-impl Child {
-    /// The child runs `body`, which may make system calls only, and never returns.
-    fn fork(body: impl FnOnce()) -> Child {
-        // SAFETY: the child makes system calls only: no other thread exists there that could hold a lock.
-        let child = unsafe { libc::fork() };
-        assert!(child >= 0);
-        if child == 0 {
-            // SAFETY: as above.
-            unsafe {
-                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-                body();
-                loop {
-                    libc::pause();
-                }
-            }
-        }
-        Child(child)
-    }
-}
-
-impl Drop for Child {
-    fn drop(&mut self) {
-        // SAFETY: it is our child, and nobody else waits for it.
-        unsafe {
-            libc::kill(self.0, libc::SIGKILL);
-            libc::waitpid(self.0, null_mut(), 0);
-        }
-    }
+/// Keeps the other tests waiting, and ends the program if this one hangs.
+fn alone() -> (MutexGuard<'static, ()>, Watchdog) {
+    let alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    (alone, Watchdog::new("the end of a test"))
 }
 
 /// How a stream ends for the peer; fails if it does not.
@@ -191,6 +161,8 @@ fn time_of_a_close(count: usize) -> u64 {
         let batch_end = (batch + 100).min(count);
         for _ in batch..batch_end {
             let socket = runtime.open();
+            // Reset at its end: an orderly end keeps its port from other tests for a minute.
+            assert_eq!(asock_set_option(socket, ASOCK_OPTION_LINGER_S, 0), ASOCK_OK);
             recorder.connect(socket, port);
             sockets.push(socket);
         }

@@ -22,8 +22,10 @@ static COUNTING: Counting = Counting;
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
-fn alone() -> MutexGuard<'static, ()> {
-    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
+/// Keeps the other tests waiting, and ends the program if this one hangs.
+fn alone() -> (MutexGuard<'static, ()>, Watchdog) {
+    let alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    (alone, Watchdog::new("the end of a test"))
 }
 
 /// The library's threads in this process. A thread gives itself its name after its start, and the system takes it off the
@@ -132,6 +134,67 @@ fn what_is_begun_while_it_stops_is_refused_or_completes() {
             _ => body(Runtime::on_poll()),
         }
     }
+}
+
+/// One life of a runtime in the test below.
+#[derive(Default)]
+struct Era {
+    over: AtomicBool,
+    strays: AtomicUsize,
+}
+
+extern "C" fn note_stray(_: *const asock_result, era: *mut c_void) {
+    // SAFETY: it is one of the eras below, which outlive all runtimes.
+    let era = unsafe { &*era.cast::<Era>() };
+    let stray = era.over.load(Ordering::SeqCst);
+    era.strays.fetch_add(usize::from(stray), Ordering::SeqCst);
+}
+
+/// A thread that was slow to begin something must not begin it in the runtime that comes next and sits in the same place.
+#[test]
+fn nothing_that_was_begun_for_it_runs_in_the_next_one() {
+    let _alone = alone();
+    const THREADS: usize = 6;
+    let eras: Vec<Era> = (0..30).map(|_| Era::default()).collect();
+    let current = Mutex::new(None);
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| loop {
+                let Some((runtime, era)) = *current.lock().expect("no panic") else {
+                    std::thread::yield_now();
+                    continue;
+                };
+                let Some(era) = eras.get::<usize>(era) else {
+                    return;
+                };
+                let era = std::ptr::from_ref(era).cast_mut().cast();
+                let callback: asock_callback = Some(note_stray);
+                for _ in 0..100 {
+                    // SAFETY: the eras outlive all runtimes.
+                    let status =
+                        unsafe { asock_begin_timer(runtime, 0, callback, era, null_mut()) };
+                    if status != ASOCK_OK {
+                        assert!([ASOCK_STOPPED, ASOCK_BAD_HANDLE].contains(&status));
+                        break;
+                    }
+                }
+            });
+        }
+        for number in 0..=eras.len() {
+            let runtime = Runtime::on_worker();
+            *current.lock().expect("no panic") = Some((runtime.handle(), number));
+            std::thread::yield_now();
+            runtime.stop();
+            if let Some(era) = eras.get(number) {
+                era.over.store(true, Ordering::SeqCst);
+            }
+        }
+    });
+    let strays: usize = eras
+        .iter()
+        .map(|era| era.strays.load(Ordering::SeqCst))
+        .sum();
+    assert_eq!(strays, 0, "callbacks of a runtime ran after its stop");
 }
 
 #[test]

@@ -19,8 +19,10 @@ use std::sync::{Barrier, Mutex, MutexGuard, PoisonError};
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
-fn alone() -> MutexGuard<'static, ()> {
-    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
+/// Keeps the other tests waiting, and ends the program if this one hangs.
+fn alone() -> (MutexGuard<'static, ()>, Watchdog) {
+    let alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    (alone, Watchdog::new("the end of a test"))
 }
 
 /// Every call of the table with this handle, with good and with bad other arguments.

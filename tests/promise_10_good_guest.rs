@@ -8,7 +8,6 @@
 
 mod common;
 
-use asock::*;
 use common::c::{run, Ran, Workshop};
 use common::*;
 use std::process::Command;
@@ -23,8 +22,10 @@ const EXIT_WAIT: Duration = Duration::from_secs(1);
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
-fn alone() -> MutexGuard<'static, ()> {
-    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
+/// Keeps the other tests waiting, and ends the program if this one hangs.
+fn alone() -> (MutexGuard<'static, ()>, Watchdog) {
+    let alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    (alone, Watchdog::new("the end of a test"))
 }
 
 #[test]
@@ -34,6 +35,16 @@ fn a_host_is_left_as_it_was_and_its_terminal_empty() {
     };
     let ran = run(&mut Command::new(workshop.program("guest.c")), HANGS);
     ran.assert_success("a host that meets every failure");
+    assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("", ""));
+}
+
+#[test]
+fn a_child_does_not_wait_for_what_its_parents_threads_were_doing() {
+    let Some(workshop) = Workshop::open() else {
+        return;
+    };
+    let ran = run(&mut Command::new(workshop.program("fork.c")), 2 * HANGS);
+    ran.assert_success("a busy host that forks");
     assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("", ""));
 }
 

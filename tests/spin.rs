@@ -1,6 +1,8 @@
 //! `spin_us`: a worker that looks for work is not woken, since it finds what is handed over; and
 //! when it has looked long enough in vain it sleeps.
 
+#![allow(clippy::print_stderr)] // A test that has nothing to see says so.
+
 mod common;
 
 use asock::*;

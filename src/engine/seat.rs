@@ -82,6 +82,9 @@ pub struct Shared {
     pub sockets: Slots<SocketRecord>,
     pub operations_growth: Growth<Operation>,
     pub sockets_growth: Growth<Socket>,
+    /// A test wants the worker to panic.
+    #[cfg(test)]
+    pub mistaken: bool,
     inbox: Chain,
     /// Completions that wait to be polled.
     ready: Chain,
@@ -121,6 +124,8 @@ impl Seat {
                 sockets: Slots::new(),
                 operations_growth: Growth::new(),
                 sockets_growth: Growth::new(),
+                #[cfg(test)]
+                mistaken: false,
                 inbox: Chain::default(),
                 ready: Chain::default(),
                 counters: Counters::default(),
@@ -209,6 +214,8 @@ impl Seat {
     /// sleep.
     pub fn take(&self, engine: &mut Engine, events: &mut Vec<Event>, sleeps: bool) -> Taken {
         let mut shared = self.lock();
+        #[cfg(test)]
+        assert!(!shared.mistaken, "the mistake that a test wants");
         shared.take(engine, events);
         // Not before the last of what was begun earlier is known to the engine: it must end too.
         let drain = shared.inbox.length == 0 && std::mem::take(&mut shared.drain);
@@ -520,6 +527,10 @@ impl Shared {
         }
         self.operations.vacate();
         self.sockets.vacate();
+        #[cfg(test)]
+        {
+            self.mistaken = false;
+        }
         self.ready = Chain::default();
         self.operations_growth = Growth::new();
         self.sockets_growth = Growth::new();

@@ -11,6 +11,8 @@ mod setting;
 mod socket;
 mod start;
 mod submit;
+#[cfg(test)]
+mod tests;
 
 pub use collect::{cancel, check_end, end, forget, set_deadline, wait};
 pub use poll::{dispatch, poll, poll_fd, wake};

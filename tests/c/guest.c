@@ -85,30 +85,12 @@ static void send_into_the_void(asock_runtime runtime) {
 
 /* The same on a unix socket, where the broken pipe comes at once. */
 static void send_into_a_broken_pipe(asock_runtime runtime) {
-  asock_op op;
-  asock_result result;
-  asock_socket client;
-  char host[64];
-  struct sockaddr sun = {.sa_family = AF_UNIX};
-  socklen_t length = sizeof sun.sa_family;
-  struct sockaddr_storage bound;
-  int peer, listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  /* With the family alone, Linux chooses a name in its abstract space. */
-  CHECK(bind(listener, &sun, length) == 0);
-  CHECK(listen(listener, 4) == 0);
-  length = sizeof bound;
-  CHECK(getsockname(listener, (struct sockaddr *)&bound, &length) == 0);
-  snprintf(host, sizeof host, "unix:@%.*s", (int)(length - 3), (char *)&bound + 3);
-  OK(asock_open(runtime, ASOCK_STREAM, &client));
-  OK(asock_begin_connect(client, host, 0, NULL, NULL, &op));
-  OK(asock_end(op, &result));
-  CHECK(result.status == ASOCK_OK);
-  peer = accept(listener, NULL, NULL);
+  int peer;
+  asock_socket socket = connect_unix_pair(runtime, &peer);
   CHECK(close(peer) == 0);
-  CHECK(send_and_wait(client) == ASOCK_CONNECTION_RESET);
-  CHECK(send_and_wait(client) == ASOCK_CONNECTION_RESET);
-  OK(asock_close(client));
-  CHECK(close(listener) == 0);
+  CHECK(send_and_wait(socket) == ASOCK_CONNECTION_RESET);
+  CHECK(send_and_wait(socket) == ASOCK_CONNECTION_RESET);
+  OK(asock_close(socket));
 }
 
 /* What goes wrong in everyday life. */
@@ -119,7 +101,7 @@ static void fail_a_lot(asock_runtime runtime) {
   uint16_t port;
   char text[ASOCK_ADDRESS_TEXT_MAX];
   asock_address address;
-  close(listen_on_loopback(&port));
+  int refusing = bind_on_loopback(&port);
   OK(asock_open(runtime, ASOCK_STREAM, &socket));
   OK(asock_begin_connect(socket, "127.0.0.1", port, NULL, NULL, &op));
   OK(asock_end(op, &result));
@@ -137,6 +119,7 @@ static void fail_a_lot(asock_runtime runtime) {
   CHECK(asock_end(op, &result) == ASOCK_BAD_HANDLE);
   OK(asock_close(socket));
   CHECK(asock_close(socket) == ASOCK_BAD_HANDLE);
+  CHECK(close(refusing) == 0);
 }
 
 /* Everything that is open now, but was not before, goes when the host starts another program. */

@@ -174,8 +174,8 @@ pub const RUNTIMES: &[Entry] = &[
     entry(
         "asock_begin_timer",
         Kind::Runtime,
-        // SAFETY: nothing but the place for the handle is given.
         |h| {
+            // SAFETY: nothing but the place for the handle is given.
             untouched(77, |op| unsafe {
                 asock_begin_timer(h, 0, None, null_mut(), op)
             })
@@ -218,8 +218,8 @@ pub const SOCKETS: &[Entry] = &[
     entry(
         "asock_get_option",
         Kind::Socket,
-        // SAFETY: the value may be written.
         |h| {
+            // SAFETY: the value may be written.
             untouched(77, |value| unsafe {
                 asock_get_option(h, ASOCK_OPTION_NODELAY, value)
             })
@@ -230,8 +230,8 @@ pub const SOCKETS: &[Entry] = &[
     entry(
         "asock_local_address",
         Kind::Socket,
-        // SAFETY: the address may be written.
         |h| {
+            // SAFETY: the address may be written.
             untouched(no_address(), |address| unsafe {
                 asock_local_address(h, address)
             })
@@ -242,8 +242,8 @@ pub const SOCKETS: &[Entry] = &[
     entry(
         "asock_remote_address",
         Kind::Socket,
-        // SAFETY: the address may be written.
         |h| {
+            // SAFETY: the address may be written.
             untouched(no_address(), |address| unsafe {
                 asock_remote_address(h, address)
             })
@@ -285,8 +285,8 @@ pub const BEGINNINGS: &[Entry] = &[
     entry(
         "asock_begin_send",
         Kind::Socket,
-        // SAFETY: the data is there for ever.
         |h| {
+            // SAFETY: the data is there for ever.
             untouched(77, |op| unsafe {
                 asock_begin_send(h, data(), 8, 0, None, null_mut(), op)
             })
@@ -297,8 +297,8 @@ pub const BEGINNINGS: &[Entry] = &[
     entry(
         "asock_begin_receive",
         Kind::Socket,
-        // SAFETY: the room is there for ever.
         |h| {
+            // SAFETY: the room is there for ever.
             untouched(77, |op| unsafe {
                 asock_begin_receive(h, room(), 8, 0, None, null_mut(), op)
             })
@@ -311,8 +311,8 @@ pub const BEGINNINGS: &[Entry] = &[
     entry(
         "asock_begin_close",
         Kind::Socket,
-        // SAFETY: nothing but the place for the handle is given.
         |h| {
+            // SAFETY: nothing but the place for the handle is given.
             untouched(77, |op| unsafe {
                 asock_begin_close(h, 0, None, null_mut(), op)
             })
@@ -359,8 +359,8 @@ pub const BEGINNINGS: &[Entry] = &[
     entry(
         "asock_begin_send_file",
         Kind::Socket,
-        // SAFETY: no memory is referred to; descriptor 0 is only read from.
         |h| {
+            // SAFETY: no memory is referred to; descriptor 0 is only read from.
             untouched(77, |op| unsafe {
                 asock_begin_send_file(h, 0, 0, 0, None, null_mut(), op)
             })
@@ -373,8 +373,8 @@ pub const BEGINNINGS: &[Entry] = &[
     entry(
         "asock_begin_accept",
         Kind::Socket,
-        // SAFETY: nothing but the place for the handle is given.
         |h| {
+            // SAFETY: nothing but the place for the handle is given.
             untouched(77, |op| unsafe {
                 asock_begin_accept(h, None, null_mut(), op)
             })

@@ -1,0 +1,54 @@
+//! After a mistake of our own on a worker: what was begun still completes, what is begun later is
+//! told, and the runtime can be stopped. Nothing is printed; a test of the log hook would see it.
+
+use super::*;
+use crate::abi::{ASOCK_INTERNAL, ASOCK_KIND_RECEIVE, ASOCK_KIND_TIMER};
+use crate::foreign::{Buffer, HandleOut, Notify, UserData};
+
+fn collected(op: &mut u64) -> Notify {
+    Notify {
+        callback: None,
+        user_data: UserData::NONE,
+        op: HandleOut::of(op),
+    }
+}
+
+#[test]
+fn a_panic_on_a_worker_completes_everything() {
+    for backend in [Backend::Epoll, Backend::IoUring] {
+        let config = Config {
+            backend,
+            ..Config::default()
+        };
+        let handle = match start(&config) {
+            Err(Status::NotSupported) if backend == Backend::IoUring => continue,
+            started => started.expect("it starts"),
+        };
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let port = listener.local_addr().expect("it is bound").port();
+        let address = crate::address::Address::of_ipv4([127, 0, 0, 1].into(), port);
+        let socket = open(handle, Kind::Stream).expect("there is room");
+        let (mut connect, mut receive, mut timer) = (0, 0, 0);
+        begin_connect(socket, Host::Address(address), collected(&mut connect)).expect("begins");
+        assert_eq!(end(connect).expect("ends").status, 0);
+        let mut room: Box<[u8]> = Box::new([0; 8]);
+        let room = Buffer::of_box(&mut room);
+        begin_receive(socket, room, 0, collected(&mut receive)).expect("begins");
+        begin_timer(handle, 3_600_000, collected(&mut timer)).expect("begins");
+
+        let seat = runtime_of(handle).expect("it runs").seats[0];
+        let mut shared = seat.lock();
+        shared.mistaken = true;
+        seat.hand_over(shared);
+
+        for (op, kind) in [(receive, ASOCK_KIND_RECEIVE), (timer, ASOCK_KIND_TIMER)] {
+            let result = end(op).expect("it completes");
+            assert_eq!((result.kind, result.status), (kind, ASOCK_INTERNAL));
+        }
+        let refused = begin_timer(handle, 0, Notify::NONE);
+        assert_eq!(refused, Err(Status::Internal));
+        assert_eq!(open(handle, Kind::Stream), Err(Status::Internal));
+        assert_eq!(close(socket), Ok(()));
+        assert_eq!(stop(handle), Ok(()));
+    }
+}

@@ -1,0 +1,228 @@
+//! Promise 11: the steady state allocates nothing. With no more operations pending than before, sends, receives and timers
+//! allocate nothing, on any thread, with both deliveries, with and without limits of time, told by callbacks, collected
+//! with `asock_end`, polled and dispatched.
+//!
+//! The allocator counts for the whole program, the test harness included, so there is one test, which goes through all the
+//! ways one after the other, and its own parts (the peer, the callbacks) allocate nothing either.
+#![allow(unsafe_code)] // The functions under test take pointers.
+
+mod common;
+
+use asock::*;
+use common::allocations::{allocations, Counting};
+use common::*;
+use std::ffi::c_void;
+use std::io::{Read, Write};
+use std::mem::MaybeUninit;
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+/// Bytes of one message. Several are under way at a time.
+const MESSAGE: usize = 1000;
+const AT_ONCE: usize = 8;
+
+/// Rounds until everything has grown to its size, and rounds that are counted.
+const WARM_UP: usize = 40;
+const COUNTED: usize = 40;
+
+/// How a way learns of completions.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Told {
+    Callback,
+    End,
+    Poll,
+    ByDispatch,
+}
+
+/// Sends back what it gets, from memory that it has from the start.
+fn echo(listener: Listener) -> std::thread::JoinHandle<()> {
+    std::thread::spawn(move || {
+        let mut stream = listener.accept();
+        stream.set_nodelay(true).expect("it is a socket");
+        let mut room = [0; 64 * 1024];
+        while let Ok(count @ 1..) = stream.read(&mut room) {
+            stream.write_all(&room[..count]).expect("it is open");
+        }
+    })
+}
+
+/// Counts its calls, and failures apart.
+static CALLS: AtomicUsize = AtomicUsize::new(0);
+static FAILURES: AtomicUsize = AtomicUsize::new(0);
+
+/// A success, or a timer that was canceled on purpose (it has `user_data`).
+fn is_well(result: &asock_result) -> bool {
+    let bytes = match result.kind {
+        ASOCK_KIND_TIMER => 0,
+        _ => MESSAGE,
+    };
+    let canceled = !result.user_data.is_null() && result.status == ASOCK_CANCELED;
+    result.bytes == bytes && (result.status == ASOCK_OK || canceled)
+}
+
+fn note(result: &asock_result) {
+    if !is_well(result) {
+        FAILURES.fetch_add(1, Ordering::SeqCst);
+    }
+    CALLS.fetch_add(1, Ordering::SeqCst);
+}
+
+unsafe extern "C" fn count(result: *const asock_result, _: *mut c_void) {
+    // SAFETY: the library gives a record that is valid during the call.
+    note(unsafe { &*result });
+}
+
+/// One way of working, with all that it needs.
+struct Way<'a> {
+    runtime: &'a Runtime,
+    socket: asock_socket,
+    told: Told,
+    data: Memory,
+    room: Memory,
+}
+
+impl Way<'_> {
+    fn callback(&self) -> asock_callback {
+        match self.told {
+            Told::Callback | Told::ByDispatch => Some(count),
+            Told::End | Told::Poll => None,
+        }
+    }
+
+    /// One round: several messages there and back, timers, one of them canceled, deadlines set and taken away.
+    fn round(&self, ops: &mut [asock_op; 3 * AT_ONCE]) {
+        let (socket, callback) = (self.socket, self.callback());
+        let before = CALLS.load(Ordering::SeqCst);
+        for (number, ops) in ops.chunks_exact_mut(3).enumerate() {
+            let part = number * MESSAGE;
+            let canceled = number == 0;
+            let mark: *mut c_void = match canceled {
+                true => std::ptr::NonNull::<c_void>::dangling().as_ptr(),
+                false => null_mut(),
+            };
+            let delay_ms = [1_000_000, 0, 1][number.min(2)];
+            // SAFETY: the memory outlives the round, at whose end everything has completed.
+            unsafe {
+                let room = self.room.pointer().cast::<u8>().add(part).cast();
+                let data = self.data.pointer().cast::<u8>().add(part).cast();
+                let all = ASOCK_RECEIVE_ALL;
+                ops[0] = begun(|op| {
+                    asock_begin_receive(socket, room, MESSAGE, all, callback, null_mut(), op)
+                });
+                ops[1] = begun(|op| {
+                    asock_begin_send(socket, data, MESSAGE, 0, callback, null_mut(), op)
+                });
+                ops[2] = begun(|op| {
+                    asock_begin_timer(self.runtime.handle(), delay_ms, callback, mark, op)
+                });
+            }
+            if number % 2 == 1 {
+                // They may have ended already, and then it is too late.
+                asock_set_deadline(ops[0], 1_000_000);
+                asock_set_deadline(ops[2], 1_000_000);
+                asock_set_deadline(ops[2], -1);
+            }
+            if canceled {
+                assert_eq!(asock_cancel(ops[2]), ASOCK_OK);
+            }
+        }
+        match self.told {
+            Told::Callback => {
+                while CALLS.load(Ordering::SeqCst) - before < ops.len() {
+                    std::thread::yield_now();
+                }
+            }
+            Told::End => ops.iter().for_each(|op| {
+                // Asking first is free too.
+                assert_eq!(asock_wait(*op, -1), ASOCK_OK);
+                note(&end(*op));
+            }),
+            Told::Poll | Told::ByDispatch => {
+                while CALLS.load(Ordering::SeqCst) - before < ops.len() {
+                    self.pull();
+                }
+            }
+        }
+        assert_eq!(FAILURES.load(Ordering::SeqCst), 0);
+    }
+
+    fn pull(&self) {
+        let mut results = [const { MaybeUninit::<asock_result>::uninit() }; 5];
+        let (runtime, mut count) = (self.runtime.handle(), 0);
+        // SAFETY: there is room for five records, and the count may be written.
+        let status = unsafe {
+            match self.told {
+                Told::Poll => asock_poll(
+                    runtime,
+                    1000,
+                    results.as_mut_ptr().cast(),
+                    5,
+                    &raw mut count,
+                ),
+                _ => asock_dispatch(runtime, 1000, 0, 0, &raw mut count),
+            }
+        };
+        assert_eq!(status, ASOCK_OK);
+        if self.told == Told::Poll {
+            for result in &results[..count] {
+                // SAFETY: so many were written.
+                note(unsafe { result.assume_init_ref() });
+            }
+        }
+    }
+}
+
+/// The allocations of the counted rounds of one way.
+fn measure(told: Told, time_limits: bool) -> usize {
+    let runtime = match told {
+        Told::Callback | Told::End => Runtime::on_worker(),
+        Told::Poll | Told::ByDispatch => Runtime::on_poll(),
+    };
+    let listener = Listener::new();
+    let port = listener.port();
+    let peer = echo(listener);
+    let way = Way {
+        socket: runtime.connected(port),
+        runtime: &runtime,
+        told,
+        data: Memory::filled(MESSAGE * AT_ONCE, 7),
+        room: Memory::new(MESSAGE * AT_ONCE),
+    };
+    if time_limits {
+        for option in [
+            ASOCK_OPTION_SEND_TIMEOUT_MS,
+            ASOCK_OPTION_RECEIVE_TIMEOUT_MS,
+        ] {
+            assert_eq!(asock_set_option(way.socket, option, 60_000), ASOCK_OK);
+        }
+    }
+    let mut ops = [0; 3 * AT_ONCE];
+    for _ in 0..WARM_UP {
+        way.round(&mut ops);
+    }
+    let before = allocations();
+    for _ in 0..COUNTED {
+        way.round(&mut ops);
+    }
+    let allocated = allocations() - before;
+    assert!(way.room.bytes().iter().all(|byte| *byte == 7));
+    drop(runtime);
+    peer.join().expect("no panic");
+    allocated
+}
+
+#[test]
+fn the_steady_state_allocates_nothing() {
+    let before = allocations();
+    drop(std::hint::black_box(Box::new(1)));
+    assert_eq!(allocations() - before, 1, "the allocator counts");
+    for told in [Told::Callback, Told::End, Told::Poll, Told::ByDispatch] {
+        for time_limits in [false, true] {
+            let allocated = measure(told, time_limits);
+            assert_eq!(allocated, 0, "{told:?}, with time limits: {time_limits}");
+        }
+    }
+}
