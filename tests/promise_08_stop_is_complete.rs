@@ -72,9 +72,8 @@ fn every_completion_has_been_delivered() {
         recorder.close(socket, ASOCK_CLOSE_DRAIN);
         recorder.timer(NEVER_MS);
         begun += 4;
-        until("the first sends have filled the buffers", || {
-            runtime.stats().operations_pending == begun
-        });
+        let pending = || runtime.stats().operations_pending;
+        until("the buffers are full", || pending() == begun);
         runtime.stop();
         // Not one comes later: they are all there, and a callback now would be seen by the next look.
         let completions = recorder.completions();
@@ -133,6 +132,34 @@ fn what_is_begun_while_it_stops_is_refused_or_completes() {
             0 => body(Runtime::on_worker()),
             _ => body(Runtime::on_poll()),
         }
+    }
+}
+
+#[test]
+fn a_drain_and_a_stop_reach_all_that_was_begun_before() {
+    let _alone = alone();
+    // More than the worker takes over at a time, as long as it has no time at all.
+    const MANY: usize = 5_000;
+    let ends: [fn(&Runtime); 2] = [
+        |runtime| assert_eq!(asock_runtime_drain(runtime.handle()), ASOCK_OK),
+        |runtime| runtime.stop(),
+    ];
+    for end in ends {
+        let runtime = Runtime::on_worker();
+        let recorder = runtime.recorder();
+        let held = Held::new(&runtime);
+        for _ in 0..MANY {
+            recorder.timer(NEVER_MS);
+        }
+        std::thread::scope(|scope| {
+            scope.spawn(|| end(&runtime));
+            until("it has begun", || {
+                timer(runtime.handle(), 0).0 == ASOCK_STOPPED
+            });
+            held.release();
+        });
+        let completions = recorder.wait_for(MANY);
+        assert!(completions.iter().all(|one| one.status == ASOCK_STOPPED));
     }
 }
 

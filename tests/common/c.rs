@@ -4,6 +4,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io::Read;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -137,6 +138,7 @@ impl Drop for Workshop {
 pub fn run(command: &mut Command, limit: Duration) -> Ran {
     let start = Instant::now();
     let mut child = command
+        .process_group(0)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -149,7 +151,10 @@ pub fn run(command: &mut Command, limit: Duration) -> Ran {
             break Some(status);
         }
         if start.elapsed() > limit {
-            child.kill().expect("it is our child");
+            // With its own children, which would keep its output open.
+            let group = -i32::try_from(child.id()).expect("a process number");
+            // SAFETY: a system call without pointers, on the group that the child was started as.
+            unsafe { libc::kill(group, libc::SIGKILL) };
             child.wait().expect("it is our child");
             break None;
         }
