@@ -375,7 +375,7 @@
 #define ASOCK_DELIVER_ON_POLL 1
 
 /**
- * `asock_runtime_config.backend`: the best that this system offers. The environment variable ASOCK_BACKEND (`epoll`,
+ * `asock_runtime_config.backend`: the library chooses; in this version epoll. The environment variable ASOCK_BACKEND (`epoll`,
  * `io_uring`, `kqueue`, `iocp`) overrides this value, and no other.
  */
 #define ASOCK_BACKEND_AUTO 0

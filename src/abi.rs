@@ -121,7 +121,7 @@ pub const ASOCK_DELIVER_ON_WORKER: u32 = 0;
 /// `asock_dispatch`; no callback ever runs on a thread of the library.
 pub const ASOCK_DELIVER_ON_POLL: u32 = 1;
 
-/// `asock_runtime_config.backend`: the best that this system offers. The environment variable ASOCK_BACKEND (`epoll`,
+/// `asock_runtime_config.backend`: the library chooses; in this version epoll. The environment variable ASOCK_BACKEND (`epoll`,
 /// `io_uring`, `kqueue`, `iocp`) overrides this value, and no other.
 pub const ASOCK_BACKEND_AUTO: u32 = 0;
 /// `asock_runtime_config.backend`: epoll, on Linux.

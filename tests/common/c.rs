@@ -1,5 +1,6 @@
 //! C programs over the public header: compiled with the machine's `cc` against the shared library that this very test
 //! run has built, and run with a limit of time, so that a program that hangs is a failure and not a hang.
+#![allow(unsafe_code)] // A program that hangs is killed together with its children, which only the system can do.
 
 use std::ffi::OsStr;
 use std::fs;
