@@ -46,6 +46,11 @@ pub fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
+/// Lets time pass, without using a core.
+pub fn sleep_ms(time_ms: u64) {
+    std::thread::sleep(std::time::Duration::from_millis(time_ms));
+}
+
 /// Lets another thread run first.
 pub fn yield_now() {
     std::thread::yield_now();
