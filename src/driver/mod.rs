@@ -31,6 +31,7 @@ use crate::sys::{EventFd, RawDescriptor, SysResult};
 use std::sync::Arc;
 
 pub use epoll::EpollDriver;
+pub use table::Table;
 pub use uring::UringDriver;
 
 /// The two directions of a socket; each has one request with the driver at most.

@@ -1,4 +1,5 @@
-//! What a driver knows of each number: those of sockets, and behind them those of attempts.
+//! What is known of each number that a driver works with: those of sockets, and behind them those
+//! of attempts.
 
 use crate::handle::SLOTS;
 use crate::sys::{SysResult, OUT_OF_MEMORY};

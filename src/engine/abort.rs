@@ -141,8 +141,7 @@ impl Engine {
             }
         }
         for id in 0..self.operations.end() {
-            let of_socket = |id: u32| self.operations[id].socket != NONE;
-            if self.is_queued(id) && !of_socket(id) {
+            if self.is_queued(id) && self.operations[id].socket == NONE {
                 self.abort(id, status, steps); // A timer, or a look-up.
             }
         }

@@ -10,7 +10,7 @@ use super::record::{Finished, Remote, Settings};
 use super::seat::{Event, Route, Seat, Shared, EVENTS};
 use super::socket::{Engine, Steps};
 use crate::address::{Address, Family};
-use crate::driver::{Driver, Outcome, Request, Requests, Token};
+use crate::driver::{Driver, Outcome, Request, Requests, Table, Token};
 use crate::log;
 use crate::status::{OsError, Status};
 use crate::sys::socket::{self as system, ReceiveFlags};
@@ -48,7 +48,7 @@ pub struct Worker {
     engine: Engine,
     driver: Driver,
     /// The descriptors of races, by the numbers of their attempts.
-    attempts: Vec<Option<Prepared>>,
+    attempts: Table<Option<Prepared>>,
     poll: Option<Arc<Poll>>,
     /// How long it looks for work before it sleeps.
     spin_ns: u64,
@@ -74,7 +74,7 @@ impl Worker {
             seat,
             engine: Engine::new(tick_of(clock::now_ns())),
             driver,
-            attempts: Vec::new(),
+            attempts: Table::new(),
             poll,
             spin_ns,
             events,
@@ -357,7 +357,7 @@ struct Prepared {
 struct Ports<'a> {
     seat: &'static Seat,
     driver: &'a mut Driver,
-    attempts: &'a mut Vec<Option<Prepared>>,
+    attempts: &'a mut Table<Option<Prepared>>,
 }
 
 impl Ports<'_> {
@@ -394,15 +394,12 @@ impl Ports<'_> {
     /// Keeps the descriptor of an attempt.
     fn keep_attempt(&mut self, number: u32, mut prepared: Prepared, socket: u32) -> SysResult<()> {
         drop(self.prepare(socket, &mut prepared)?);
-        let place = (number - FIRST_ATTEMPT) as usize;
-        if place >= self.attempts.len() {
-            let more = place + 1 - self.attempts.len();
-            let room = self.attempts.try_reserve(more);
-            room.map_err(|_| OUT_OF_MEMORY)?;
-            self.attempts.resize_with(place + 1, || None);
-        }
-        self.attempts[place] = Some(prepared);
+        *self.attempts.entry(number)? = Some(prepared);
         Ok(())
+    }
+
+    fn take_attempt(&mut self, number: u32) -> Option<Prepared> {
+        self.attempts.get_mut(number)?.take()
     }
 }
 
@@ -461,8 +458,7 @@ impl Steps for Ports<'_> {
 
     fn adopt(&mut self, socket: u32, attempt: u32, remote: &Address) -> Result<(), Fault> {
         self.refuse_itself(attempt, remote)?;
-        let place = (attempt - FIRST_ATTEMPT) as usize;
-        let Some(prepared) = self.attempts.get_mut(place).and_then(Option::take) else {
+        let Some(prepared) = self.take_attempt(attempt) else {
             return Err(Fault::of(Status::Internal));
         };
         let moved = self.driver.move_to(attempt, socket);
@@ -520,8 +516,7 @@ impl Steps for Ports<'_> {
     fn discard(&mut self, number: u32) {
         self.driver.detach(number);
         if number >= FIRST_ATTEMPT {
-            let place = (number - FIRST_ATTEMPT) as usize;
-            drop(self.attempts.get_mut(place).and_then(Option::take));
+            drop(self.take_attempt(number));
         } else {
             let descriptor = self.seat.lock().sockets.at(number).descriptor.take();
             drop(descriptor); // Not under the lock: it may be a system call.
