@@ -6,40 +6,41 @@ use crate::abi;
 use crate::abi::asock_status;
 
 /// What a call or an operation came to. The numbers are those of the C surface.
-#[repr(i32)]
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(i8)] // Records keep it: small.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[allow(missing_docs)] // Each is described where its number is fixed, in `abi`.
 pub enum Status {
-    Ok = abi::ASOCK_OK,
-    InvalidArgument = abi::ASOCK_INVALID_ARGUMENT,
-    InvalidState = abi::ASOCK_INVALID_STATE,
-    BadHandle = abi::ASOCK_BAD_HANDLE,
-    NotSupported = abi::ASOCK_NOT_SUPPORTED,
-    WouldDeadlock = abi::ASOCK_WOULD_DEADLOCK,
-    Forked = abi::ASOCK_FORKED,
-    OutOfMemory = abi::ASOCK_OUT_OF_MEMORY,
-    QueueFull = abi::ASOCK_QUEUE_FULL,
-    TooManySockets = abi::ASOCK_TOO_MANY_SOCKETS,
-    Internal = abi::ASOCK_INTERNAL,
-    Canceled = abi::ASOCK_CANCELED,
-    Closed = abi::ASOCK_CLOSED,
-    Stopped = abi::ASOCK_STOPPED,
-    TimedOut = abi::ASOCK_TIMED_OUT,
-    HostNotFound = abi::ASOCK_HOST_NOT_FOUND,
-    NameServerFailed = abi::ASOCK_NAME_SERVER_FAILED,
-    ConnectionRefused = abi::ASOCK_CONNECTION_REFUSED,
-    ConnectionReset = abi::ASOCK_CONNECTION_RESET,
-    ConnectionAborted = abi::ASOCK_CONNECTION_ABORTED,
-    NetworkUnreachable = abi::ASOCK_NETWORK_UNREACHABLE,
-    HostUnreachable = abi::ASOCK_HOST_UNREACHABLE,
-    NotConnected = abi::ASOCK_NOT_CONNECTED,
-    AlreadyConnected = abi::ASOCK_ALREADY_CONNECTED,
-    ShutDown = abi::ASOCK_SHUT_DOWN,
-    AddressInUse = abi::ASOCK_ADDRESS_IN_USE,
-    AddressNotAvailable = abi::ASOCK_ADDRESS_NOT_AVAILABLE,
-    AccessDenied = abi::ASOCK_ACCESS_DENIED,
-    MessageTooLong = abi::ASOCK_MESSAGE_TOO_LONG,
-    OsError = abi::ASOCK_OS_ERROR,
+    #[default]
+    Ok = abi::ASOCK_OK as i8,
+    InvalidArgument = abi::ASOCK_INVALID_ARGUMENT as i8,
+    InvalidState = abi::ASOCK_INVALID_STATE as i8,
+    BadHandle = abi::ASOCK_BAD_HANDLE as i8,
+    NotSupported = abi::ASOCK_NOT_SUPPORTED as i8,
+    WouldDeadlock = abi::ASOCK_WOULD_DEADLOCK as i8,
+    Forked = abi::ASOCK_FORKED as i8,
+    OutOfMemory = abi::ASOCK_OUT_OF_MEMORY as i8,
+    QueueFull = abi::ASOCK_QUEUE_FULL as i8,
+    TooManySockets = abi::ASOCK_TOO_MANY_SOCKETS as i8,
+    Internal = abi::ASOCK_INTERNAL as i8,
+    Canceled = abi::ASOCK_CANCELED as i8,
+    Closed = abi::ASOCK_CLOSED as i8,
+    Stopped = abi::ASOCK_STOPPED as i8,
+    TimedOut = abi::ASOCK_TIMED_OUT as i8,
+    HostNotFound = abi::ASOCK_HOST_NOT_FOUND as i8,
+    NameServerFailed = abi::ASOCK_NAME_SERVER_FAILED as i8,
+    ConnectionRefused = abi::ASOCK_CONNECTION_REFUSED as i8,
+    ConnectionReset = abi::ASOCK_CONNECTION_RESET as i8,
+    ConnectionAborted = abi::ASOCK_CONNECTION_ABORTED as i8,
+    NetworkUnreachable = abi::ASOCK_NETWORK_UNREACHABLE as i8,
+    HostUnreachable = abi::ASOCK_HOST_UNREACHABLE as i8,
+    NotConnected = abi::ASOCK_NOT_CONNECTED as i8,
+    AlreadyConnected = abi::ASOCK_ALREADY_CONNECTED as i8,
+    ShutDown = abi::ASOCK_SHUT_DOWN as i8,
+    AddressInUse = abi::ASOCK_ADDRESS_IN_USE as i8,
+    AddressNotAvailable = abi::ASOCK_ADDRESS_NOT_AVAILABLE as i8,
+    AccessDenied = abi::ASOCK_ACCESS_DENIED as i8,
+    MessageTooLong = abi::ASOCK_MESSAGE_TOO_LONG as i8,
+    OsError = abi::ASOCK_OS_ERROR as i8,
 }
 
 /// A result whose failure is a status. The failure is never `Status::Ok`.

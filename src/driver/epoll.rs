@@ -18,21 +18,75 @@ const WAKER: u64 = u64::MAX;
 /// Events fetched by one system call. Small under test, so that the border is met.
 const EVENTS: usize = if cfg!(test) { 4 } else { 512 };
 
-/// What is known of one socket.
-#[derive(Clone, Copy, Default)]
+/// What is known of one socket. There are many of them, so it is kept small.
+#[derive(Clone, Copy)]
 struct State {
-    descriptor: Option<RawDescriptor>,
+    descriptor: RawDescriptor,
     /// Rises with every attach, so that an event of an earlier descriptor is recognised.
-    tag: u32,
-    readable: bool,
-    writable: bool,
+    tag: u16,
+    known: Known,
+}
+
+const _: () = assert!(size_of::<State>() <= 8);
+
+impl Default for State {
+    fn default() -> State {
+        State {
+            descriptor: RawDescriptor::NONE,
+            tag: 0,
+            known: Known(0),
+        }
+    }
+}
+
+/// What is so, a bit each.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Known(u8);
+
+impl Known {
+    const READABLE: Known = Known(1 << 0);
+    const WRITABLE: Known = Known(1 << 1);
     /// The end of the input is known to be there, so a short read proves nothing.
-    ended: bool,
+    const ENDED: Known = Known(1 << 2);
     /// Urgent data stops a read short, so a short read proves nothing.
-    urgent: bool,
-    connecting: bool,
-    /// Requests that wait for an edge, by lane.
-    waiting: [bool; 2],
+    const URGENT: Known = Known(1 << 3);
+    const CONNECTING: Known = Known(1 << 4);
+    /// A request waits for an edge.
+    const OUTPUT_WAITS: Known = Known(1 << 5);
+    const INPUT_WAITS: Known = Known(1 << 6);
+
+    fn waits(lane: Lane) -> Known {
+        match lane {
+            Lane::Output => Known::OUTPUT_WAITS,
+            Lane::Input => Known::INPUT_WAITS,
+        }
+    }
+
+    fn ready(lane: Lane) -> Known {
+        match lane {
+            Lane::Output => Known::WRITABLE,
+            Lane::Input => Known::READABLE,
+        }
+    }
+
+    fn has(self, any: Known) -> bool {
+        self.0 & any.0 != 0
+    }
+
+    fn set(&mut self, what: Known, so: bool) {
+        self.0 = if so {
+            self.0 | what.0
+        } else {
+            self.0 & !what.0
+        };
+    }
+
+    /// Whether it was so; it no longer is.
+    fn take(&mut self, what: Known) -> bool {
+        let was = self.has(what);
+        self.set(what, false);
+        was
+    }
 }
 
 /// What is to be done next with the current event.
@@ -70,7 +124,7 @@ impl EpollDriver {
     pub fn attach(&mut self, socket: u32, descriptor: RawDescriptor) -> SysResult<()> {
         let state = self.states.entry(socket)?;
         *state = State {
-            descriptor: Some(descriptor),
+            descriptor,
             tag: state.tag.wrapping_add(1),
             ..State::default()
         };
@@ -81,7 +135,7 @@ impl EpollDriver {
         let Some(state) = self.states.get_mut(socket) else {
             return;
         };
-        let descriptor = state.descriptor;
+        let descriptor = state.descriptor.get();
         *state = State {
             tag: state.tag.wrapping_add(1),
             ..State::default()
@@ -98,12 +152,13 @@ impl EpollDriver {
             return Ok(());
         };
         state.tag = state.tag.wrapping_add(1);
-        let Some(descriptor) = state.descriptor.take() else {
+        let before = std::mem::replace(&mut state.descriptor, RawDescriptor::NONE);
+        let Some(descriptor) = before.get() else {
             return Ok(());
         };
         self.attach(to, descriptor)?;
         if let Some(state) = self.states.get_mut(to) {
-            state.writable = true;
+            state.known.set(Known::WRITABLE, true);
             let data = data_of(state.tag, to);
             self.epoll.relabel(descriptor, data)?;
         }
@@ -111,12 +166,13 @@ impl EpollDriver {
     }
 
     pub fn descriptor(&self, socket: u32) -> Option<RawDescriptor> {
-        self.states.get(socket)?.descriptor
+        self.states.get(socket)?.descriptor.get()
     }
 
     pub fn may_have_input(&self, socket: u32) -> bool {
         let state = self.states.get(socket);
-        state.is_some_and(|state| state.readable && !state.ended)
+        state
+            .is_some_and(|state| state.known.has(Known::READABLE) && !state.known.has(Known::ENDED))
     }
 
     pub fn start(&mut self, token: Token, request: Request<'_>) -> Option<Outcome> {
@@ -124,12 +180,8 @@ impl EpollDriver {
             return self.connect(token, address);
         }
         let state = self.states.get_mut(token.socket)?;
-        let ready = match token.lane {
-            Lane::Output => state.writable,
-            Lane::Input => state.readable,
-        };
-        if !ready {
-            state.waiting[token.lane as usize] = true;
+        if !state.known.has(Known::ready(token.lane)) {
+            state.known.set(Known::waits(token.lane), true);
             return None;
         }
         self.attempt(token, request)
@@ -137,7 +189,7 @@ impl EpollDriver {
 
     fn connect(&mut self, token: Token, address: &Address) -> Option<Outcome> {
         let state = self.states.get_mut(token.socket)?;
-        let descriptor = state.descriptor?;
+        let descriptor = state.descriptor.get()?;
         let data = data_of(state.tag, token.socket);
         // Registered after the call: an unconnected descriptor would report a hang-up at once.
         let connected = system::connect(descriptor, address)
@@ -146,11 +198,11 @@ impl EpollDriver {
         match connected {
             Err(error) => Some(Outcome::Failed(error)),
             Ok(true) => {
-                state.writable = true;
+                state.known.set(Known::WRITABLE, true);
                 Some(Outcome::Done(0))
             }
             Ok(false) => {
-                state.connecting = true;
+                state.known.set(Known::CONNECTING, true);
                 None
             }
         }
@@ -159,7 +211,7 @@ impl EpollDriver {
     /// Makes the system call of a request; `None` when it has to wait for the next edge.
     fn attempt(&mut self, token: Token, request: Request<'_>) -> Option<Outcome> {
         let state = self.states.get_mut(token.socket)?;
-        let descriptor = state.descriptor?;
+        let descriptor = state.descriptor.get()?;
         let answer = match request {
             Request::Send {
                 buffer,
@@ -167,7 +219,7 @@ impl EpollDriver {
                 out_of_band,
             } => system::send(descriptor, buffer, SendFlags { more, out_of_band }).inspect(
                 |&bytes| {
-                    state.writable = bytes == buffer.len();
+                    state.known.set(Known::WRITABLE, bytes == buffer.len());
                 },
             ),
             Request::Receive {
@@ -177,7 +229,9 @@ impl EpollDriver {
             } => system::receive(descriptor, buffer, ReceiveFlags { peek, out_of_band }).inspect(
                 |&bytes| {
                     let emptied = bytes < buffer.len() && !peek;
-                    state.readable = !emptied || state.ended || state.urgent || bytes == 0;
+                    let unsure = state.known.has(Known::ENDED) || state.known.has(Known::URGENT);
+                    let readable = !emptied || unsure || bytes == 0;
+                    state.known.set(Known::READABLE, readable);
                 },
             ),
             Request::Readable => system::readable(descriptor).map(|()| 0),
@@ -186,14 +240,11 @@ impl EpollDriver {
         match answer {
             Ok(bytes) => Some(Outcome::Done(bytes)),
             Err(WOULD_BLOCK) => {
-                match token.lane {
-                    Lane::Output => state.writable = false,
-                    Lane::Input => {
-                        state.readable = false;
-                        state.urgent = false;
-                    }
+                state.known.set(Known::ready(token.lane), false);
+                if token.lane == Lane::Input {
+                    state.known.set(Known::URGENT, false);
                 }
-                state.waiting[token.lane as usize] = true;
+                state.known.set(Known::waits(token.lane), true);
                 None
             }
             Err(error) => Some(Outcome::Failed(error)),
@@ -202,8 +253,8 @@ impl EpollDriver {
 
     pub fn cancel(&mut self, token: Token) -> Option<Outcome> {
         let state = self.states.get_mut(token.socket)?;
-        state.waiting[token.lane as usize] = false;
-        state.connecting = false;
+        state.known.set(Known::waits(token.lane), false);
+        state.known.set(Known::CONNECTING, false);
         Some(Outcome::Canceled)
     }
 
@@ -240,9 +291,9 @@ impl EpollDriver {
     /// The socket that an event is about. Between two stages the engine may have done anything
     /// with it, so each of them asks anew whether it is still the same one.
     fn state_of(&mut self, event: Event) -> Option<(u32, &mut State)> {
-        let (tag, socket) = ((event.data >> 32) as u32, event.data as u32);
+        let (tag, socket) = ((event.data >> 32) as u16, event.data as u32);
         let state = self.states.get_mut(socket)?;
-        (event.data != WAKER && state.descriptor.is_some() && state.tag == tag)
+        (event.data != WAKER && state.descriptor.get().is_some() && state.tag == tag)
             .then_some((socket, state))
     }
 
@@ -250,17 +301,24 @@ impl EpollDriver {
     fn absorb(&mut self, event: Event) -> Option<Done> {
         let (socket, state) = self.state_of(event)?;
         let gone = event.hangup || event.error;
-        state.readable |= event.readable || event.read_hangup || gone;
-        state.ended |= event.read_hangup || gone;
-        state.urgent |= event.urgent;
+        let known = &mut state.known;
+        known.set(
+            Known::READABLE,
+            known.has(Known::READABLE) || event.readable || event.read_hangup || gone,
+        );
+        known.set(
+            Known::ENDED,
+            known.has(Known::ENDED) || event.read_hangup || gone,
+        );
+        known.set(Known::URGENT, known.has(Known::URGENT) || event.urgent);
         if !(event.writable || gone) {
             return None;
         }
-        state.writable = true;
-        if !std::mem::take(&mut state.connecting) {
+        state.known.set(Known::WRITABLE, true);
+        if !state.known.take(Known::CONNECTING) {
             return None;
         }
-        let error = match state.descriptor {
+        let error = match state.descriptor.get() {
             Some(descriptor) if gone => system::take_error(descriptor),
             _ => OsError(0),
         };
@@ -282,11 +340,7 @@ impl EpollDriver {
         requests: &impl Requests,
     ) -> Option<Done> {
         let (socket, state) = self.state_of(event)?;
-        let ready = match lane {
-            Lane::Output => state.writable,
-            Lane::Input => state.readable,
-        };
-        if !ready || !std::mem::take(&mut state.waiting[lane as usize]) {
+        if !state.known.has(Known::ready(lane)) || !state.known.take(Known::waits(lane)) {
             return None;
         }
         let token = Token { socket, lane };
@@ -296,6 +350,6 @@ impl EpollDriver {
 }
 
 /// What the system gives back with the events of a registration.
-fn data_of(tag: u32, socket: u32) -> u64 {
+fn data_of(tag: u16, socket: u32) -> u64 {
     u64::from(tag) << 32 | u64::from(socket)
 }

@@ -4,9 +4,18 @@
 use crate::handle::SLOTS;
 use crate::sys::{SysResult, OUT_OF_MEMORY};
 
+/// Entries per chunk. They come in chunks so that a table which grows moves nothing.
+const CHUNK: usize = 256;
+
+type Chunk<S> = Box<[S]>;
+
 pub struct Table<S> {
-    sockets: Vec<S>,
-    attempts: Vec<S>,
+    sockets: Vec<Option<Chunk<S>>>,
+    attempts: Vec<Option<Chunk<S>>>,
+}
+
+fn place(number: usize) -> (usize, usize) {
+    (number / CHUNK, number % CHUNK)
 }
 
 impl<S: Default> Table<S> {
@@ -18,30 +27,42 @@ impl<S: Default> Table<S> {
     }
 
     pub fn get(&self, number: u32) -> Option<&S> {
-        match number.checked_sub(SLOTS) {
-            None => self.sockets.get(number as usize),
-            Some(attempt) => self.attempts.get(attempt as usize),
-        }
+        let (list, (chunk, at)) = match number.checked_sub(SLOTS) {
+            None => (&self.sockets, place(number as usize)),
+            Some(attempt) => (&self.attempts, place(attempt as usize)),
+        };
+        Some(&list.get(chunk)?.as_ref()?[at])
     }
 
     pub fn get_mut(&mut self, number: u32) -> Option<&mut S> {
-        match number.checked_sub(SLOTS) {
-            None => self.sockets.get_mut(number as usize),
-            Some(attempt) => self.attempts.get_mut(attempt as usize),
-        }
+        let (list, (chunk, at)) = match number.checked_sub(SLOTS) {
+            None => (&mut self.sockets, place(number as usize)),
+            Some(attempt) => (&mut self.attempts, place(attempt as usize)),
+        };
+        Some(&mut list.get_mut(chunk)?.as_mut()?[at])
     }
 
     /// The entry of a number, which is made if there is none yet.
     pub fn entry(&mut self, number: u32) -> SysResult<&mut S> {
-        let (list, index) = match number.checked_sub(SLOTS) {
-            None => (&mut self.sockets, number as usize),
-            Some(attempt) => (&mut self.attempts, attempt as usize),
+        let (list, (chunk, at)) = match number.checked_sub(SLOTS) {
+            None => (&mut self.sockets, place(number as usize)),
+            Some(attempt) => (&mut self.attempts, place(attempt as usize)),
         };
-        if index >= list.len() {
-            let more = index + 1 - list.len();
+        if chunk >= list.len() {
+            let more = chunk + 1 - list.len();
             list.try_reserve(more).map_err(|_| OUT_OF_MEMORY)?;
-            list.resize_with(index + 1, S::default);
+            list.resize_with(chunk + 1, || None);
         }
-        Ok(&mut list[index])
+        let made = match list[chunk].take() {
+            Some(made) => made,
+            None => {
+                let mut entries = Vec::new();
+                let room = entries.try_reserve_exact(CHUNK);
+                room.map_err(|_| OUT_OF_MEMORY)?;
+                entries.resize_with(CHUNK, S::default);
+                entries.into_boxed_slice()
+            }
+        };
+        Ok(&mut list[chunk].insert(made)[at])
     }
 }

@@ -1,7 +1,7 @@
 //! Ends that the application, a deadline or a stop decides: cancel, close, drain.
 
-use super::operation::{Fault, Flags, Kind, Phase, NONE};
-use super::socket::{Engine, LaneState, Socket, State, Steps};
+use super::operation::{Fault, Flags, Kind, Phase, Queue, NONE};
+use super::socket::{Engine, LaneState, Link, Socket, State, Steps};
 use crate::driver::{Lane, Token};
 use crate::status::Status;
 
@@ -83,13 +83,13 @@ impl Engine {
 
     /// Ends everything that a socket has, each queue in its order.
     pub(super) fn abort_all_of(&mut self, index: u32, fault: Fault, steps: &mut impl Steps) {
-        self.abort_queue(index, fault, |socket| socket.connects.first(), steps);
-        self.abort_queue(index, fault, |socket| socket.sends.first(), steps);
+        self.abort_queue(index, fault, |socket| socket.connects, steps);
+        self.abort_queue(index, fault, |socket| socket.sends, steps);
         self.abort_receives(index, fault, steps);
     }
 
     pub(super) fn abort_receives(&mut self, index: u32, fault: Fault, steps: &mut impl Steps) {
-        self.abort_queue(index, fault, |socket| socket.receives.first(), steps);
+        self.abort_queue(index, fault, |socket| socket.receives, steps);
     }
 
     /// Ends a queue from its head. While the driver holds on to the head, those behind it wait
@@ -98,20 +98,20 @@ impl Engine {
         &mut self,
         index: u32,
         fault: Fault,
-        head: impl Fn(&Socket) -> Option<u32>,
+        queue: impl Fn(&Socket) -> Queue,
         steps: &mut impl Steps,
     ) {
-        while let Some(first) = head(&self.sockets[index]) {
+        while let Some(first) = queue(&self.sockets[index]).first() {
             self.abort_queued(first, fault, steps);
-            if head(&self.sockets[index]) == Some(first) {
+            if queue(&self.sockets[index]).first() == Some(first) {
                 break;
             }
         }
-        let mut next = head(&self.sockets[index]);
+        let queue = queue(&self.sockets[index]);
+        let mut next = queue.first();
         while let Some(id) = next {
-            let operation = &mut self.operations[id];
-            operation.fate.get_or_insert(fault.status);
-            next = (operation.next != NONE).then_some(operation.next);
+            self.operations[id].fate.get_or_insert(fault.status);
+            next = queue.after(&self.operations, id);
         }
     }
 
@@ -121,7 +121,7 @@ impl Engine {
         let socket = &mut self.sockets[index];
         socket.closing = true;
         socket.reset = flags.reset;
-        socket.closer = closer;
+        socket.link = Link::of(closer);
         socket.draining = flags.drain && !socket.sends.is_empty();
         if socket.draining {
             self.abort_receives(index, closed, steps);
@@ -147,7 +147,8 @@ impl Engine {
         }
     }
 
-    pub(super) fn is_queued(&self, id: u32) -> bool {
+    /// Whether an operation is pending.
+    pub fn is_queued(&self, id: u32) -> bool {
         let operation = self.operations.get(id);
         operation.is_some_and(|operation| operation.phase == Phase::Queued)
     }

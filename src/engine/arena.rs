@@ -13,10 +13,8 @@ pub const CHUNK: u32 = if cfg!(test) { 4 } else { 256 };
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct OutOfMemory;
 
-type Chunk<T> = Box<[T]>;
-
 /// A chunk of default records.
-pub fn chunk<T: Default>() -> Result<Chunk<T>, OutOfMemory> {
+pub fn chunk<T: Default>() -> Result<Box<[T]>, OutOfMemory> {
     let mut records = Vec::new();
     records
         .try_reserve_exact(CHUNK as usize)
@@ -25,16 +23,19 @@ pub fn chunk<T: Default>() -> Result<Chunk<T>, OutOfMemory> {
     Ok(records.into_boxed_slice())
 }
 
+/// Chunks by their numbers.
+pub type Directory<C> = Vec<Option<C>>;
+
 /// Chunks on their way from the application's threads to the worker.
-pub struct Growth<T> {
-    gifts: Vec<(u32, Chunk<T>)>,
-    directory: Option<Vec<Option<Chunk<T>>>>,
+pub struct Growth<C> {
+    gifts: Vec<(u32, C)>,
+    directory: Option<Directory<C>>,
     /// How many chunks the worker's directory has room for, once it has taken `directory` over.
     room: usize,
 }
 
-impl<T: Default> Growth<T> {
-    pub const fn new() -> Growth<T> {
+impl<C> Growth<C> {
+    pub const fn new() -> Growth<C> {
         Growth {
             gifts: Vec::new(),
             directory: None,
@@ -42,8 +43,12 @@ impl<T: Default> Growth<T> {
         }
     }
 
-    /// Makes the worker's half of chunk `index`.
-    pub fn give(&mut self, index: u32) -> Result<(), OutOfMemory> {
+    /// Sends chunk `index` on its way, once it could be made.
+    pub fn give(
+        &mut self,
+        index: u32,
+        make: impl FnOnce() -> Result<C, OutOfMemory>,
+    ) -> Result<(), OutOfMemory> {
         let needed = index as usize + 1;
         if needed > self.room {
             let room = needed.next_power_of_two().max(16);
@@ -53,14 +58,29 @@ impl<T: Default> Growth<T> {
             self.room = room;
         }
         self.gifts.try_reserve(1).map_err(|_| OutOfMemory)?;
-        self.gifts.push((index, chunk()?));
+        self.gifts.push((index, make()?));
         Ok(())
+    }
+
+    /// Moves what was given into the worker's directory.
+    pub fn arrive(&mut self, chunks: &mut Directory<C>) {
+        if let Some(mut directory) = self.directory.take() {
+            directory.append(chunks);
+            *chunks = directory;
+        }
+        for (index, chunk) in self.gifts.drain(..) {
+            let index = index as usize;
+            while chunks.len() <= index {
+                chunks.push(None);
+            }
+            chunks[index] = Some(chunk);
+        }
     }
 }
 
 /// The worker's records.
 pub struct Arena<T> {
-    chunks: Vec<Option<Chunk<T>>>,
+    chunks: Directory<Box<[T]>>,
 }
 
 impl<T> Arena<T> {
@@ -69,18 +89,8 @@ impl<T> Arena<T> {
     }
 
     /// Takes over what the application's threads have made since the last call.
-    pub fn accept(&mut self, growth: &mut Growth<T>) {
-        if let Some(mut directory) = growth.directory.take() {
-            directory.append(&mut self.chunks);
-            self.chunks = directory;
-        }
-        for (index, chunk) in growth.gifts.drain(..) {
-            let index = index as usize;
-            while self.chunks.len() <= index {
-                self.chunks.push(None);
-            }
-            self.chunks[index] = Some(chunk);
-        }
+    pub fn accept(&mut self, growth: &mut Growth<Box<[T]>>) {
+        growth.arrive(&mut self.chunks);
     }
 
     /// One past the largest number that has a record.

@@ -1,9 +1,9 @@
 //! Connecting: one address on the socket's own descriptor, or a race between several, each on a
 //! descriptor of its own until one has won.
 
-use super::operation::{Fault, Kind, Payload, Phase, Queue};
+use super::operation::{Fault, Kind, Payload, Phase, Queue, Tick};
 use super::race::{interleave, Race};
-use super::socket::{Cut, Engine, State, Steps};
+use super::socket::{Engine, State, Steps, Trouble};
 use crate::address::{Address, Family};
 use crate::driver::{Lane, Outcome, Request, Token};
 use crate::foreign;
@@ -32,7 +32,7 @@ impl Engine {
                 let family = address.family();
                 self.start_single(index, family, steps)
             }
-            Some(Payload::Race(_)) => {
+            Some(Payload::Race(..)) => {
                 self.go_on_racing(index, id, steps);
                 // An attempt may be over at once, and then what has waited for it goes on.
                 self.sockets[index].state != State::Connecting
@@ -90,7 +90,7 @@ impl Engine {
                 if let Some(payload) = operation.payload.as_deref_mut() {
                     *payload = match addresses[..] {
                         [only] => Payload::Connect(only),
-                        _ => Payload::Race(interleave(&addresses)),
+                        _ => Payload::Race(interleave(&addresses), Race::new(addresses.len())),
                     };
                 }
             }
@@ -114,29 +114,37 @@ impl Engine {
     /// Begins the attempts of a race that are due.
     fn go_on_racing(&mut self, index: u32, id: u32, steps: &mut impl Steps) {
         loop {
-            let Some(Payload::Race(addresses)) = self.operations[id].payload.as_deref() else {
+            let now = steps.now();
+            let operation = &mut self.operations[id];
+            let Some(Payload::Race(addresses, race)) = operation.payload.as_deref_mut() else {
                 return; // It is decided.
             };
-            let race = self.sockets[index]
-                .race
-                .get_or_insert_with(|| Box::new(Race::new(addresses.len())));
-            let Some(next) = race.step(steps.now()) else {
-                let (lost, due) = (race.lost(), race.next_due());
+            let Some(next) = race.step(now) else {
+                let (lost, due) = (race.lost(), Tick::of(race.next_due()));
                 if let Some(fault) = lost {
                     return self.connect_failed(index, fault, steps);
                 }
-                if self.operations[id].due != due {
-                    self.operations[id].due = due;
-                    self.set_alarm(id);
+                if operation.due != due {
+                    let deadline = operation.deadline;
+                    self.set_times(id, due, deadline);
                 }
                 return;
             };
             let address = addresses[next];
             if let Err(fault) = self.start_attempt(index, address, steps) {
-                if let Some(race) = &mut self.sockets[index].race {
+                if let Some(race) = self.race_of(index) {
                     race.failed(fault);
                 }
             }
+        }
+    }
+
+    /// The race that a socket's connect is running.
+    fn race_of(&mut self, index: u32) -> Option<&mut Race> {
+        let id = self.sockets[index].connects.first()?;
+        match self.operations[id].payload.as_deref_mut() {
+            Some(Payload::Race(_, race)) => Some(race),
+            _ => None,
         }
     }
 
@@ -191,7 +199,7 @@ impl Engine {
         };
         steps.discard(token.socket);
         if !attempt.canceled {
-            if let Some(race) = &mut self.sockets[index].race {
+            if let Some(race) = self.race_of(index) {
                 race.failed(failure);
             }
         }
@@ -205,14 +213,18 @@ impl Engine {
         if let Some(payload) = self.operations[id].payload.as_deref_mut() {
             *payload = Payload::Connect(address);
         }
-        self.operations[id].due = None;
+        let deadline = self.operations[id].deadline;
+        self.set_times(id, Tick::NEVER, deadline);
         self.connect_done(index, Outcome::Done(0), steps);
     }
 
     /// The losers are closed, as soon as the driver lets go of them.
     fn end_race(&mut self, index: u32, steps: &mut impl Steps) {
-        if self.sockets[index].race.take().is_none() {
-            return;
+        let head = self.sockets[index].connects.first();
+        let payload = head.and_then(|id| self.operations[id].payload.as_deref_mut());
+        match payload {
+            Some(payload @ Payload::Race(..)) => *payload = Payload::Found(Vec::new()),
+            _ => return,
         }
         for number in 0..self.attempts.len() {
             let loser = self.attempts[number].as_mut();
@@ -277,7 +289,7 @@ impl Engine {
         socket.state = State::Idle;
         socket.send_shut = false;
         socket.receive_shut_pending = false;
-        if let Some(last) = socket.connects.last() {
+        if let Some(last) = socket.connects.last(&self.operations) {
             self.cut_connect(last, fault); // It is the last of them to become visible.
         }
         let socket = &mut self.sockets[index];
@@ -296,11 +308,7 @@ impl Engine {
     pub(super) fn cut_connect(&mut self, id: u32, fault: Fault) {
         self.operations[id].cuts = true;
         let socket = &mut self.sockets[self.operations[id].socket];
-        socket.epoch = socket.epoch.wrapping_add(1);
-        socket.cut = Some(Cut {
-            fault,
-            sends_only: false,
-        });
+        socket.cut(Trouble::Cut, fault);
     }
 }
 

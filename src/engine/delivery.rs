@@ -1,7 +1,6 @@
 //! How a completion reaches the application: called on the worker, pulled by `asock_poll`, called
 //! by `asock_dispatch`, or collected by `asock_end`.
 
-use super::record::Stage;
 use super::seat::{Seat, Shared};
 use crate::abi::{asock_callback, asock_result};
 use crate::foreign::{self, UserData};
@@ -68,8 +67,7 @@ pub struct Call {
 impl Call {
     pub fn of(shared: &mut Shared, id: u32) -> Call {
         let result = shared.completion(id);
-        let record = shared.operations.at(id);
-        debug_assert_eq!(record.stage, Stage::Done);
+        let record = shared.records.at(id);
         Call {
             id,
             callback: record.callback,
@@ -78,23 +76,31 @@ impl Call {
         }
     }
 
-    /// Calls the application, with no lock held, and retires the handle afterwards. At the
-    /// process's exit it calls nothing. Takes and gives the time, in nanoseconds.
-    pub fn make(&self, seat: &Seat, started: u64) -> u64 {
-        seat.calling.fetch_add(1, Ordering::SeqCst);
-        if !is_exiting() {
+    /// Calls the application, with no lock held, and retires the handle afterwards. Takes and
+    /// gives the time, in nanoseconds, and whether callbacks may be called: of the first
+    /// `Shared::may_call` has said so, and of the next, if there are `more`, this does.
+    pub fn make(&self, seat: &Seat, (started, may): (u64, bool), more: bool) -> (u64, bool) {
+        if may {
             let calls = calls_here(seat.process);
             CALLS.set((seat.process, calls + 1));
             log::outside(|| foreign::call(self.callback, &self.result, self.user_data));
             CALLS.set((seat.process, calls));
         }
-        seat.calling.fetch_sub(1, Ordering::Release);
         let ended = clock::now_ns();
         let mut shared = seat.lock();
         shared.retire(self.id);
         let longest = &mut shared.counters.longest_callback_ns;
         *longest = (*longest).max(ended - started);
-        ended
+        (ended, shared.may_call(more))
+    }
+}
+
+impl Shared {
+    /// Whether a callback may be called now, if there is one. At the process's exit none starts
+    /// any more; the exit looks under the lock, and so it either sees this one or is seen by it.
+    pub fn may_call(&mut self, any: bool) -> bool {
+        self.calling = any && !is_exiting();
+        self.calling
     }
 }
 
@@ -282,14 +288,15 @@ impl PollState {
     }
 }
 
-/// Takes the next completion of a seat: with its callback if it has one, else only its record,
-/// whose handle is retired with that.
-pub fn take_ready(seat: &Seat) -> Option<Call> {
+/// Takes the next completion of a seat, and whether its callback may be called; one without a
+/// callback is only a record, whose handle is retired with that.
+pub fn take_ready(seat: &Seat) -> Option<(Call, bool)> {
     let mut shared = seat.lock();
     let id = shared.pop_ready()?;
     let call = Call::of(&mut shared, id);
     if call.callback.is_none() {
         shared.retire(id);
     }
-    Some(call)
+    let may = shared.may_call(call.callback.is_some());
+    Some((call, may))
 }

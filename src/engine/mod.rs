@@ -1,13 +1,16 @@
 //! The machinery of a worker. Pure: `socket` with `connect`, `transfer` and `abort`, which are the
 //! rules, on `operation`, `race`, `timer`, `arena` and `slots`; shared with the application's
-//! threads: `record`, `seat`, `delivery`; off the workers: `resolver`; and `worker`, which joins
+//! threads: `record`, `handover`, `pins`, `inbox`, `seat`, `delivery`; off the workers: `resolver`; and `worker`, which joins
 //! them.
 
 mod abort;
 pub mod arena;
 mod connect;
 pub mod delivery;
+pub mod handover;
+pub mod inbox;
 pub mod operation;
+pub mod pins;
 pub mod race;
 pub mod record;
 pub mod resolver;

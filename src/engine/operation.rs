@@ -1,9 +1,11 @@
-//! The worker's half of an operation, and the queues that operations stand in.
+//! Operations, and the queues that they stand in.
 
-use super::arena::Arena;
+use super::handover::WorkerSide;
+use super::race::Race;
 use super::timer::{Node, Nodes};
+use crate::abi::{asock_callback, asock_result, ASOCK_RESULT_TRUNCATED};
 use crate::address::Address;
-use crate::foreign::Buffer;
+use crate::foreign::{Buffer, UserData};
 use crate::status::{OsError, Status};
 
 /// No operation, or no socket.
@@ -30,6 +32,12 @@ pub struct Fault {
     pub os_error: OsError,
 }
 
+impl Default for Fault {
+    fn default() -> Fault {
+        Fault::of(Status::Ok)
+    }
+}
+
 impl Fault {
     pub fn of(status: Status) -> Fault {
         Fault {
@@ -50,10 +58,16 @@ impl Fault {
 pub enum Payload {
     /// A connect by name, while the name is being looked up; only its port is known.
     Name(u16),
-    /// The addresses to try, in this order.
-    Race(Vec<Address>),
+    /// The addresses that were found.
+    Found(Vec<Address>),
+    /// A connect to several addresses, which are tried in this order.
+    Race(Vec<Address>, Race),
     Connect(Address),
-    Copy(Box<[u8]>),
+    /// The bytes of a send, copied from the application's buffer.
+    Copy {
+        bytes: Box<[u8]>,
+        given: Buffer,
+    },
 }
 
 /// Flags of sends and receives, as the engine reads them.
@@ -70,9 +84,50 @@ pub struct Flags {
     pub reset: bool,
 }
 
-/// Everything that `begin_*` hands to the worker.
+/// Flags as a record keeps them: a bit each.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct PackedFlags(u8);
+
+impl Flags {
+    pub fn pack(self) -> PackedFlags {
+        let bits = [
+            self.more,
+            self.out_of_band,
+            self.peek,
+            self.all,
+            self.receive,
+            self.send,
+            self.drain,
+            self.reset,
+        ];
+        let set = |all: u8, (at, &bit): (usize, &bool)| all | u8::from(bit) << at;
+        PackedFlags(bits.iter().enumerate().fold(0, set))
+    }
+}
+
+impl PackedFlags {
+    fn has(self, at: u8) -> bool {
+        self.0 >> at & 1 != 0
+    }
+
+    pub fn unpack(self) -> Flags {
+        Flags {
+            more: self.has(0),
+            out_of_band: self.has(1),
+            peek: self.has(2),
+            all: self.has(3),
+            receive: self.has(4),
+            send: self.has(5),
+            drain: self.has(6),
+            reset: self.has(7),
+        }
+    }
+}
+
+/// What is begun.
 pub struct Begin {
     pub kind: Kind,
+    /// `NONE` for what belongs to no socket.
     pub socket: u32,
     pub flags: Flags,
     pub buffer: Buffer,
@@ -85,9 +140,10 @@ pub struct Begin {
     pub epoch: u8,
 }
 
-/// Where an operation stands. Each transition asserts the phase that it comes from.
+/// Where an operation stands with the engine. Each transition asserts the phase that it comes from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Phase {
+    /// On its way to the worker, or delivered.
     #[default]
     Free,
     /// In a queue of its socket or, a timer, in the wheel only.
@@ -96,78 +152,189 @@ pub enum Phase {
     Finished,
 }
 
-/// The worker's half of an operation.
-#[derive(Default)]
+/// A tick, or none, in the room of a tick: the last tick of all never comes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Tick(u64);
+
+impl Tick {
+    pub const NEVER: Tick = Tick(u64::MAX);
+
+    pub fn of(tick: Option<u64>) -> Tick {
+        tick.map_or(Tick::NEVER, Tick)
+    }
+
+    pub fn has_come(self, now: u64) -> bool {
+        self != Tick::NEVER && self.0 <= now
+    }
+}
+
+/// An operation. There is one for every operation that is pending, so it is kept small; the seat
+/// and the worker hand it to each other (see `handover`).
 pub struct Operation {
+    /// Its neighbours in the queue that it stands in; see `Queue`.
     pub next: u32,
     pub previous: u32,
-    pub node: Node,
+    /// The socket's slot, and the generation of its handle as the application knows it.
     pub socket: u32,
-    pub kind: Kind,
-    pub phase: Phase,
-    pub flags: Flags,
-    /// What a cancel, deadline, close or stop decided while the driver still had the operation.
-    pub fate: Option<Status>,
+    pub socket_generation: u32,
+    pub callback: asock_callback,
+    pub user_data: UserData,
+    /// The application's buffer, or, while it is pending, the copy of it in the payload.
     pub buffer: Buffer,
     pub payload: Option<Box<Payload>>,
-    /// Bytes sent or received so far.
+    /// Bytes sent or received so far; for a look-up, the addresses that were found.
     pub bytes: usize,
-    /// Bytes sent that the socket's count of queued bytes has heard of.
-    pub reported: usize,
     /// When a timer is done, or the next attempt of a race begins.
-    pub due: Option<u64>,
-    pub deadline: Option<u64>,
-    pub result: Option<Fault>,
+    pub due: Tick,
+    /// When it times out.
+    pub deadline: Tick,
+    pub node: Node,
+    pub os_error: OsError,
+    pub status: Status,
+    pub kind: Kind,
+    pub phase: Phase,
+    pub flags: PackedFlags,
+    pub epoch: u8,
+    /// What a cancel, deadline, close or stop decided while the driver still had the operation.
+    pub fate: Option<Status>,
     /// Its end also ends what was begun behind it; see `socket::Cut`.
     pub cuts: bool,
+    /// A send that left all at once: the socket's count of queued bytes has not heard of it.
+    pub at_once: bool,
+}
+
+/// There are many of them.
+const _: () = assert!(size_of::<Operation>() <= 104 || cfg!(not(target_pointer_width = "64")));
+
+impl Default for Operation {
+    fn default() -> Operation {
+        Operation {
+            next: NONE,
+            previous: NONE,
+            socket: NONE,
+            socket_generation: 0,
+            callback: None,
+            user_data: UserData::NONE,
+            buffer: Buffer::EMPTY,
+            payload: None,
+            bytes: 0,
+            due: Tick::NEVER,
+            deadline: Tick::NEVER,
+            node: Node::default(),
+            os_error: OsError(0),
+            status: Status::Internal,
+            kind: Kind::default(),
+            phase: Phase::Free,
+            flags: PackedFlags::default(),
+            epoch: 0,
+            fate: None,
+            cuts: false,
+            at_once: false,
+        }
+    }
 }
 
 impl Operation {
-    pub fn new(begin: Begin) -> Operation {
-        let buffer = match begin.payload {
-            Some(_) if begin.kind == Kind::Send => Buffer::EMPTY,
-            _ => begin.buffer,
-        };
-        let mut operation = Operation {
-            next: NONE,
-            previous: NONE,
+    /// Fills in the record of what is begun.
+    pub fn begin(&mut self, begin: Begin) {
+        *self = Operation {
             socket: begin.socket,
-            kind: begin.kind,
-            phase: Phase::Queued,
-            flags: begin.flags,
-            buffer,
+            buffer: begin.buffer,
             payload: begin.payload,
-            due: begin.due,
-            deadline: begin.deadline,
+            due: Tick::of(begin.due),
+            deadline: Tick::of(begin.deadline),
+            kind: begin.kind,
+            flags: begin.flags.pack(),
+            epoch: begin.epoch,
             ..Operation::default()
         };
-        if let Some(Payload::Copy(bytes)) = operation.payload.as_deref_mut() {
-            operation.buffer = Buffer::of_box(bytes);
+        if let Some(Payload::Copy { bytes, .. }) = self.payload.as_deref_mut() {
+            self.buffer = Buffer::of_box(bytes);
         }
-        operation
+    }
+
+    pub fn flags(&self) -> Flags {
+        self.flags.unpack()
+    }
+
+    /// Why it ended as it did.
+    #[cfg(test)]
+    pub fn fault(&self) -> Fault {
+        Fault {
+            status: self.status,
+            os_error: self.os_error,
+        }
+    }
+
+    /// Fixes the result. What the operation kept of its own goes; the application's buffer is
+    /// named again.
+    pub fn finish(&mut self, fault: Fault) {
+        debug_assert_eq!(self.phase, Phase::Queued);
+        self.phase = Phase::Finished;
+        self.status = fault.status;
+        self.os_error = fault.os_error;
+        if let Some(Payload::Copy { given, .. }) = self.payload.take().as_deref() {
+            self.buffer = *given;
+        }
+    }
+
+    /// It ends without the engine.
+    pub fn fail(&mut self, status: Status) {
+        self.phase = Phase::Queued;
+        self.finish(Fault::of(status));
+        self.phase = Phase::Free;
+        self.bytes = 0;
+    }
+
+    /// The completion as the application gets it, but for the handles.
+    pub fn completion(&self) -> asock_result {
+        let (value, bytes, flags) = match self.kind {
+            Kind::Resolve if self.bytes > self.buffer.len() => {
+                (self.bytes, 0, ASOCK_RESULT_TRUNCATED)
+            }
+            Kind::Resolve => (self.bytes, 0, 0),
+            _ => (0, self.bytes, 0),
+        };
+        asock_result {
+            op: 0,
+            socket: 0,
+            value: value as u64,
+            bytes,
+            buffer: self.buffer.pointer().cast(),
+            user_data: self.user_data.pointer(),
+            kind: self.kind as u32,
+            status: self.status.code(),
+            os_error: self.os_error.0,
+            flags,
+        }
     }
 }
 
-impl Nodes for Arena<Operation> {
+/// The operations on the worker's side.
+pub type Operations = WorkerSide<Operation>;
+
+impl Nodes for Operations {
     fn node(&mut self, id: u32) -> &mut Node {
         &mut self[id].node
     }
+
+    /// Whichever comes first: a timer is done, or a race goes on, or the time is over.
+    fn deadline(&self, id: u32) -> u64 {
+        let Operation { due, deadline, .. } = &self[id];
+        due.0.min(deadline.0)
+    }
 }
 
-/// A queue of operations, linked through the records themselves: it needs no memory of its own,
-/// and any member leaves in constant time.
+/// A queue of operations, linked through the records themselves in a ring: it needs no memory of
+/// its own but the head, and any member leaves in constant time.
 #[derive(Clone, Copy, Debug)]
 pub struct Queue {
     head: u32,
-    tail: u32,
 }
 
 impl Default for Queue {
     fn default() -> Queue {
-        Queue {
-            head: NONE,
-            tail: NONE,
-        }
+        Queue { head: NONE }
     }
 }
 
@@ -176,39 +343,51 @@ impl Queue {
         (self.head != NONE).then_some(self.head)
     }
 
-    pub fn last(&self) -> Option<u32> {
-        (self.tail != NONE).then_some(self.tail)
+    pub fn last(&self, operations: &Operations) -> Option<u32> {
+        Some(operations[self.first()?].previous)
+    }
+
+    /// The member behind `id`.
+    pub fn after(&self, operations: &Operations, id: u32) -> Option<u32> {
+        let next = operations[id].next;
+        (next != self.head).then_some(next)
     }
 
     pub fn is_empty(&self) -> bool {
         self.head == NONE
     }
 
-    pub fn push(&mut self, operations: &mut Arena<Operation>, id: u32) {
-        operations[id].next = NONE;
-        operations[id].previous = self.tail;
-        match self.tail {
-            NONE => self.head = id,
-            tail => operations[tail].next = id,
+    pub fn push(&mut self, operations: &mut Operations, id: u32) {
+        let (next, previous) = match self.first() {
+            None => (id, id),
+            Some(head) => (head, operations[head].previous),
+        };
+        if self.is_empty() {
+            self.head = id;
+        } else {
+            operations[previous].next = id;
+            operations[next].previous = id;
         }
-        self.tail = id;
+        operations[id].next = next;
+        operations[id].previous = previous;
     }
 
-    pub fn remove(&mut self, operations: &mut Arena<Operation>, id: u32) {
+    pub fn remove(&mut self, operations: &mut Operations, id: u32) {
         let (next, previous) = (operations[id].next, operations[id].previous);
-        match previous {
-            NONE => self.head = next,
-            previous => operations[previous].next = next,
-        }
-        match next {
-            NONE => self.tail = previous,
-            next => operations[next].previous = previous,
+        if next == id {
+            self.head = NONE;
+        } else {
+            operations[previous].next = next;
+            operations[next].previous = previous;
+            if self.head == id {
+                self.head = next;
+            }
         }
         operations[id].next = NONE;
         operations[id].previous = NONE;
     }
 
-    pub fn pop(&mut self, operations: &mut Arena<Operation>) -> Option<u32> {
+    pub fn pop(&mut self, operations: &mut Operations) -> Option<u32> {
         let id = self.first()?;
         self.remove(operations, id);
         Some(id)

@@ -1,14 +1,12 @@
-//! The shared half of operations and sockets: what the application's threads may ask and change.
-//! It lies behind the seat's lock; the worker's half (`operation`, `socket`) needs none.
+//! What the application's threads may ask and change of operations and sockets at any time. It
+//! lies behind the seat's lock; what only the worker knows of a socket (`socket`) needs none, and
+//! the rest of an operation goes to and fro (`operation`, `handover`).
 
-use super::operation::{Begin, Fault, Flags, Kind, Payload, NONE};
-use crate::abi::{asock_callback, asock_result, ASOCK_RESULT_TRUNCATED};
+use super::operation::NONE;
 use crate::address::{Address, Family};
-use crate::foreign::{Buffer, UserData};
-use crate::status::{OsError, Status};
+use crate::foreign;
 use crate::sys::{Descriptor, SocketOption};
-use std::net::Ipv4Addr;
-use std::sync::Arc;
+use std::net::{Ipv4Addr, SocketAddrV4};
 
 /// Where an operation stands, seen from outside.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -22,172 +20,57 @@ pub enum Stage {
     Retired,
 }
 
-/// The addresses of a name, or why there are none.
-pub type NameAnswer = Result<Vec<Address>, Fault>;
+/// Things that are so or not, a bit each.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Marks(u8);
 
-/// The shared half of an operation. There is one for every operation that is pending, so it is
-/// kept small.
-#[derive(Default)]
-pub struct OperationRecord {
-    pub stage: Stage,
-    pub kind: Kind,
-    pub flags: Flags,
-    pub epoch: u8,
+impl Marks {
+    /// It is in the inbox.
+    pub const LINKED: Marks = Marks(1 << 0);
+
+    /// Of an operation: the worker has not seen it yet.
+    pub const BEGUN: Marks = Marks(1 << 1);
+    /// The worker has not seen that it was canceled, that its deadline was changed, or that the
+    /// look-up of its name is over.
+    pub const CANCELED: Marks = Marks(1 << 2);
+    pub const DEADLINE: Marks = Marks(1 << 3);
+    pub const ANSWERED: Marks = Marks(1 << 4);
     /// `asock_end` is to collect it.
-    pub collected: bool,
+    pub const COLLECTED: Marks = Marks(1 << 5);
     /// Nobody will: its record goes when it completes.
-    pub forgotten: bool,
+    pub const FORGOTTEN: Marks = Marks(1 << 6);
     /// A thread waits for it.
-    pub awaited: bool,
-    /// What the inbox holds for the worker, which has not seen it yet.
-    pub linked: bool,
-    pub begun: bool,
-    pub canceled: bool,
-    pub deadline_changed: bool,
-    /// The next entry of the inbox, or of the list of completions to be polled.
-    pub inbox_next: u32,
-    pub ready_next: u32,
-    /// The socket's slot, and the generation of its handle as the application knows it.
-    pub socket: u32,
-    pub socket_generation: u32,
-    pub callback: asock_callback,
-    pub user_data: UserData,
-    pub buffer: Buffer,
-    /// On its way to the worker.
-    pub payload: Option<Box<Payload>>,
-    /// What the look-up of its name has brought, on its way too.
-    pub answer: Option<Box<NameAnswer>>,
-    pub course: Course,
-}
+    pub const AWAITED: Marks = Marks(1 << 7);
 
-/// The times of an operation while it is pending, and its result after that.
-#[derive(Clone, Copy)]
-pub enum Course {
-    /// Ticks: when a timer is done, and when the operation times out; 0 is never.
-    Pending {
-        due: u64,
-        deadline: u64,
-    },
-    Done(Finished),
-}
+    /// Of a socket: it is connected.
+    pub const CONNECTED: Marks = Marks(1 << 1);
+    /// Its peer is no IPv4 address and stands with the rare things.
+    pub const PEER_IS_RARE: Marks = Marks(1 << 2);
 
-impl Default for Course {
-    fn default() -> Course {
-        Course::Pending {
-            due: 0,
-            deadline: 0,
-        }
+    pub fn has(self, marks: Marks) -> bool {
+        self.0 & marks.0 != 0
+    }
+
+    /// Whether the mark was there before.
+    pub fn set(&mut self, marks: Marks) -> bool {
+        let before = self.has(marks);
+        self.0 |= marks.0;
+        before
+    }
+
+    /// As `set`.
+    pub fn clear(&mut self, marks: Marks) -> bool {
+        let before = self.has(marks);
+        self.0 &= !marks.0;
+        before
     }
 }
 
-/// The result of an operation, as the engine fixed it.
-#[derive(Clone, Copy)]
-pub struct Finished {
-    pub status: Status,
-    pub os_error: OsError,
-    /// Bytes moved; for a look-up, the addresses that were found.
-    pub bytes: usize,
-}
-
-impl OperationRecord {
-    /// What the worker has to know of a new operation.
-    pub fn begin(&mut self) -> Begin {
-        let some = |tick: u64| (tick != 0).then_some(tick);
-        let (due, deadline) = match self.course {
-            Course::Pending { due, deadline } => (some(due), some(deadline)),
-            Course::Done(_) => (None, None),
-        };
-        Begin {
-            kind: self.kind,
-            socket: self.socket,
-            flags: self.flags,
-            buffer: self.buffer,
-            payload: self.payload.take(),
-            due,
-            deadline,
-            epoch: self.epoch,
-        }
-    }
-
-    /// The tick at which it times out.
-    pub fn deadline(&self) -> Option<u64> {
-        match self.course {
-            Course::Pending { deadline, .. } if deadline != 0 => Some(deadline),
-            _ => None,
-        }
-    }
-
-    pub fn set_deadline(&mut self, tick: Option<u64>) {
-        if let Course::Pending { deadline, .. } = &mut self.course {
-            *deadline = tick.unwrap_or(0);
-        }
-    }
-
-    /// The completion as the application gets it, but for the handles.
-    pub fn completion(&self) -> asock_result {
-        let finished = match self.course {
-            Course::Done(finished) => finished,
-            Course::Pending { .. } => Finished {
-                status: Status::Internal,
-                os_error: OsError(0),
-                bytes: 0,
-            },
-        };
-        let (value, bytes, flags) = match self.kind {
-            Kind::Resolve if finished.bytes > self.buffer.len() => {
-                (finished.bytes, 0, ASOCK_RESULT_TRUNCATED)
-            }
-            Kind::Resolve => (finished.bytes, 0, 0),
-            _ => (0, finished.bytes, 0),
-        };
-        asock_result {
-            op: 0,
-            socket: 0,
-            value: value as u64,
-            bytes,
-            buffer: self.buffer.pointer().cast(),
-            user_data: self.user_data.pointer(),
-            kind: self.kind as u32,
-            status: finished.status.code(),
-            os_error: finished.os_error.0,
-            flags,
-        }
-    }
-}
-
-/// The peer of a connection, remembered after it is gone. An IPv4 address is kept in place.
+/// What there is to know of an operation while the worker has its record.
 #[derive(Default)]
-pub enum Remote {
-    #[default]
-    None,
-    Ipv4(Ipv4Addr, u16),
-    Other(Box<Payload>),
-}
-
-impl Remote {
-    pub fn of(payload: Option<Box<Payload>>) -> Remote {
-        let Some(payload) = payload else {
-            return Remote::None;
-        };
-        match &*payload {
-            Payload::Connect(address) => match address.ipv4() {
-                Some((host, port)) => Remote::Ipv4(host, port),
-                None => Remote::Other(payload),
-            },
-            _ => Remote::None,
-        }
-    }
-
-    pub fn address(&self) -> Address {
-        match self {
-            Remote::None => Address::NONE,
-            Remote::Ipv4(host, port) => Address::of_ipv4(*host, *port),
-            Remote::Other(payload) => match &**payload {
-                Payload::Connect(address) => *address,
-                _ => Address::NONE,
-            },
-        }
-    }
+pub struct OperationState {
+    pub stage: Stage,
+    pub marks: Marks,
 }
 
 /// How many options of the system's there are.
@@ -214,26 +97,84 @@ impl Settings {
     }
 }
 
-/// The shared half of a socket.
-#[derive(Default)]
-pub struct SocketRecord {
-    pub connected: bool,
-    pub linked: bool,
-    pub epoch: u8,
-    /// Connects that are pending.
-    pub connecting: u16,
-    pub inbox_next: u32,
-    pub family: Option<Family>,
-    /// Shared with calls on the application's threads, so that a close meanwhile cannot give its
-    /// number to another.
-    pub descriptor: Option<Arc<Descriptor>>,
-    /// Bytes begun and not yet sent.
-    pub queued: u64,
-    pub remote: Remote,
-    pub settings: Option<Box<Settings>>,
+/// What few sockets need.
+#[derive(Clone, Default)]
+pub struct Rare {
+    pub settings: Settings,
+    /// The peer, where it is no IPv4 address.
+    pub peer: Address,
 }
 
-/// A list of operations through one of their links.
+/// The shared half of a socket. There are many of them, so it is kept small.
+pub struct SocketRecord {
+    pub marks: Marks,
+    pub epoch: u8,
+    pub family: Family,
+    /// Connects that are pending.
+    pub connecting: u16,
+    /// The peer of a connection, remembered after it is gone. The default is none.
+    peer: SocketAddrV4,
+    pub descriptor: Option<Descriptor>,
+    /// Bytes begun and not yet sent.
+    pub queued: u64,
+    pub rare: Option<Box<Rare>>,
+}
+
+const _: () = assert!(size_of::<SocketRecord>() <= 32 || cfg!(not(target_pointer_width = "64")));
+
+impl Default for SocketRecord {
+    fn default() -> SocketRecord {
+        SocketRecord {
+            marks: Marks::default(),
+            epoch: 0,
+            family: Family::None,
+            connecting: 0,
+            peer: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0),
+            descriptor: None,
+            queued: 0,
+            rare: None,
+        }
+    }
+}
+
+impl SocketRecord {
+    pub fn settings(&self) -> Option<&Settings> {
+        self.rare.as_deref().map(|rare| &rare.settings)
+    }
+
+    /// The rare things, with room made for them; none when there is no room.
+    pub fn rare(&mut self) -> Option<&mut Rare> {
+        if self.rare.is_none() {
+            self.rare = foreign::try_box(Rare::default());
+        }
+        self.rare.as_deref_mut()
+    }
+
+    pub fn peer(&self) -> Address {
+        match &self.rare {
+            Some(rare) if self.marks.has(Marks::PEER_IS_RARE) => rare.peer,
+            _ if self.peer.port() == 0 => Address::NONE,
+            _ => Address::of_ipv4(*self.peer.ip(), self.peer.port()),
+        }
+    }
+
+    /// Remembers the peer. False when there is no room for it, which `begin_connect` has made.
+    pub fn set_peer(&mut self, peer: &Address) -> bool {
+        self.marks.clear(Marks::PEER_IS_RARE);
+        if let Some((host, port)) = peer.ipv4() {
+            self.peer = SocketAddrV4::new(host, port);
+            return true;
+        }
+        let Some(rare) = self.rare() else {
+            return false;
+        };
+        rare.peer = *peer;
+        self.marks.set(Marks::PEER_IS_RARE);
+        true
+    }
+}
+
+/// A list through links that lie in its members.
 pub struct Chain {
     pub head: u32,
     pub tail: u32,

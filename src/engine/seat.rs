@@ -7,39 +7,26 @@
 //! sleeps. The worker announces its sleep under the lock, after it has found the inbox empty, so
 //! no hand-over falls between its look and its sleep.
 
-use super::arena::{Growth, OutOfMemory};
-use super::operation::{Begin, Kind, Operation, NONE};
-use super::record::{Chain, Course, Finished, NameAnswer, OperationRecord, SocketRecord, Stage};
+use super::arena::{chunk, Growth, OutOfMemory};
+use super::handover::SeatSide;
+use super::inbox::{Event, Inbox, NameAnswer};
+use super::operation::{Kind, Operation, NONE};
+use super::pins::Pins;
+use super::record::{Chain, Marks, OperationState, SocketRecord, Stage};
 use super::resolver::Resolver;
 use super::slots::Slots;
 use super::socket::{Engine, Socket};
 use crate::abi::asock_result;
 use crate::driver::Waker;
 use crate::handle::{Handle, HandleKind};
+use crate::status::Status;
+use crate::sys::RawDescriptor;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Commands that the worker takes at once, so that it never holds the lock for long.
-const TAKE: usize = if cfg!(test) { 4 } else { 256 };
-/// The most events that one inbox entry turns into.
-const EVENTS_PER_ENTRY: usize = 4;
-pub const EVENTS: usize = TAKE * EVENTS_PER_ENTRY;
-
 /// Threads that wait for different operations mostly sleep on different conditions.
 const CONDITIONS: usize = 8;
-
-/// Marks an inbox entry that is a socket, not an operation.
-const SOCKET_ENTRY: u32 = 1 << 31;
-
-/// What the inbox holds for the worker.
-pub enum Event {
-    Begin(u32, Begin),
-    Resolved(u32, NameAnswer),
-    Deadline(u32, Option<u64>),
-    Cancel(u32),
-    Close(u32),
-}
 
 /// Whether the seat takes operations.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -78,14 +65,19 @@ pub struct Shared {
     population: Option<Arc<AtomicU32>>,
     /// Where the names of its operations are looked up.
     pub resolver: Option<Arc<Resolver>>,
-    pub operations: Slots<OperationRecord>,
+    pub operations: Slots<OperationState>,
+    /// The operations' records, while the worker has not got them.
+    pub records: SeatSide<Operation>,
     pub sockets: Slots<SocketRecord>,
-    pub operations_growth: Growth<Operation>,
-    pub sockets_growth: Growth<Socket>,
+    pub(super) sockets_growth: Growth<Box<[Socket]>>,
+    /// Descriptors that the application's threads are looking at.
+    pub pins: Pins,
+    /// A callback of this seat's operations is running on the worker.
+    pub calling: bool,
     /// A test wants the worker to panic.
     #[cfg(test)]
     pub mistaken: bool,
-    inbox: Chain,
+    pub(super) inbox: Inbox,
     /// Completions that wait to be polled.
     ready: Chain,
     pub counters: Counters,
@@ -101,8 +93,6 @@ pub struct Seat {
     asleep: AtomicBool,
     /// Sockets on this seat, to be read without the lock.
     load: AtomicU32,
-    /// Callbacks of this seat's operations that are running.
-    pub calling: AtomicU32,
 }
 
 impl Seat {
@@ -121,18 +111,19 @@ impl Seat {
                 population: None,
                 resolver: None,
                 operations: Slots::new(),
+                records: SeatSide::new(),
                 sockets: Slots::new(),
-                operations_growth: Growth::new(),
                 sockets_growth: Growth::new(),
+                pins: Pins::new(),
+                calling: false,
                 #[cfg(test)]
                 mistaken: false,
-                inbox: Chain::default(),
+                inbox: Inbox::new(),
                 ready: Chain::default(),
                 counters: Counters::default(),
             }),
             done: Default::default(),
             asleep: AtomicBool::new(false),
-            calling: AtomicU32::new(0),
         }
     }
 
@@ -186,14 +177,12 @@ impl Seat {
 
     /// The name of an operation has been looked up; if the operation is over, nobody cares.
     pub fn resolved(&self, slot: u32, generation: u32, answer: NameAnswer) {
-        let answer = Box::new(answer);
         let mut shared = self.lock();
-        let Some(record) = shared.operations.get(slot, generation) else {
+        let Some(state) = shared.operations.get(slot, generation) else {
             return;
         };
-        if record.stage == Stage::Pending {
-            record.answer = Some(answer);
-            shared.link_operation(slot);
+        if state.stage == Stage::Pending {
+            shared.answer(slot, answer);
             self.hand_over(shared);
         }
     }
@@ -218,8 +207,8 @@ impl Seat {
         assert!(!shared.mistaken, "the mistake that a test wants");
         shared.take(engine, events);
         // Not before the last of what was begun earlier is known to the engine: it must end too.
-        let drain = shared.inbox.length == 0 && std::mem::take(&mut shared.drain);
-        let idle = events.is_empty() && !drain && shared.inbox.length == 0;
+        let drain = shared.inbox.is_empty() && std::mem::take(&mut shared.drain);
+        let idle = events.is_empty() && !drain && shared.inbox.is_empty();
         if idle && sleeps {
             self.asleep.store(true, Ordering::Relaxed);
         }
@@ -291,15 +280,15 @@ impl Shared {
     /// Makes room for more operations.
     pub fn grow_operations(&mut self) -> Result<(), OutOfMemory> {
         let chunk = self.operations.grow()?;
-        self.operations_growth.give(chunk).inspect_err(|_| {
-            self.operations.vacate(); // Without the worker's half the chunk is of no use.
+        self.records.grow(chunk).inspect_err(|_| {
+            self.operations.vacate(); // Slots without records are of no use.
         })
     }
 
     fn new_socket(&mut self) -> Result<u64, OutOfMemory> {
         if !self.sockets.has_free() {
-            let chunk = self.sockets.grow()?;
-            self.sockets_growth.give(chunk).inspect_err(|_| {
+            let index = self.sockets.grow()?;
+            self.sockets_growth.give(index, chunk).inspect_err(|_| {
                 self.sockets.vacate();
             })?;
         }
@@ -322,84 +311,11 @@ impl Shared {
         .pack()
     }
 
-    fn link(&mut self, entry: u32) {
-        match self.inbox.tail {
-            NONE => self.inbox.head = entry,
-            tail if tail & SOCKET_ENTRY != 0 => {
-                self.sockets.at(tail & !SOCKET_ENTRY).inbox_next = entry;
-            }
-            tail => self.operations.at(tail).inbox_next = entry,
-        }
-        self.inbox.tail = entry;
-        self.inbox.length += 1;
-    }
-
-    /// Puts an operation into the inbox, unless it is there.
-    pub fn link_operation(&mut self, id: u32) {
-        let record = self.operations.at(id);
-        if !std::mem::replace(&mut record.linked, true) {
-            record.inbox_next = NONE;
-            self.link(id);
-        }
-    }
-
-    /// Puts a socket that is to be closed into the inbox.
-    pub fn link_socket(&mut self, id: u32) {
-        let record = self.sockets.at(id);
-        if !std::mem::replace(&mut record.linked, true) {
-            record.inbox_next = NONE;
-            self.link(id | SOCKET_ENTRY);
-        }
-    }
-
-    fn unlink(&mut self) -> Option<u32> {
-        let entry = self.inbox.head;
-        if entry == NONE {
-            return None;
-        }
-        let next = if entry & SOCKET_ENTRY != 0 {
-            let record = self.sockets.at(entry & !SOCKET_ENTRY);
-            record.linked = false;
-            record.inbox_next
-        } else {
-            let record = self.operations.at(entry);
-            record.linked = false;
-            record.inbox_next
-        };
-        self.inbox.head = next;
-        if next == NONE {
-            self.inbox.tail = NONE;
-        }
-        self.inbox.length -= 1;
-        Some(entry)
-    }
-
-    fn take(&mut self, engine: &mut Engine, events: &mut Vec<Event>) {
-        engine.operations.accept(&mut self.operations_growth);
-        engine.sockets.accept(&mut self.sockets_growth);
-        while events.len() + EVENTS_PER_ENTRY <= EVENTS {
-            let Some(entry) = self.unlink() else { return };
-            if entry & SOCKET_ENTRY != 0 {
-                events.push(Event::Close(entry & !SOCKET_ENTRY));
-                continue;
-            }
-            let record = self.operations.at(entry);
-            if record.stage == Stage::Retired {
-                self.operations.release(entry);
-                continue;
-            }
-            if std::mem::take(&mut record.begun) {
-                events.push(Event::Begin(entry, record.begin()));
-            }
-            if let Some(answer) = record.answer.take() {
-                events.push(Event::Resolved(entry, *answer));
-            }
-            if std::mem::take(&mut record.deadline_changed) {
-                events.push(Event::Deadline(entry, record.deadline()));
-            }
-            if std::mem::take(&mut record.canceled) {
-                events.push(Event::Cancel(entry));
-            }
+    /// Keeps a socket's descriptor open until it is unpinned.
+    pub fn pin(&mut self, socket: u32) -> Result<Option<RawDescriptor>, OutOfMemory> {
+        match &self.sockets.at(socket).descriptor {
+            None => Ok(None),
+            Some(descriptor) => self.pins.pin(descriptor.raw()).map(Some),
         }
     }
 
@@ -407,7 +323,7 @@ impl Shared {
     pub fn completion(&mut self, id: u32) -> asock_result {
         let op = self.handle_of(HandleKind::Operation, id);
         let seat = self.number;
-        let record = self.operations.at(id);
+        let record = self.records.at(id);
         let socket = match record.socket {
             NONE => 0,
             slot => Handle {
@@ -425,23 +341,24 @@ impl Shared {
         }
     }
 
-    /// Makes the result of an operation visible and says how it goes on.
-    pub fn complete(&mut self, id: u32, finished: Finished) -> Route {
-        let on_poll = self.on_poll;
-        let record = self.operations.at(id);
-        self.counters.completed += u64::from(record.kind != Kind::Shutdown);
-        record.stage = Stage::Done;
-        record.course = Course::Done(finished);
-        if record.kind == Kind::Shutdown {
+    /// Makes the result of an operation visible, whose record the worker has just given back, and
+    /// says how it goes on.
+    pub fn complete(&mut self, id: u32) -> Route {
+        let record = self.records.at(id);
+        let (kind, calls) = (record.kind, record.callback.is_some());
+        let state = self.operations.at(id);
+        state.stage = Stage::Done;
+        self.counters.completed += u64::from(kind != Kind::Shutdown);
+        if kind == Kind::Shutdown {
             self.retire(id);
             Route::Rest
-        } else if on_poll {
+        } else if self.on_poll {
             self.push_ready(id);
             Route::Poll
-        } else if record.callback.is_some() {
+        } else if calls {
             Route::Call
         } else {
-            if !record.collected {
+            if !state.marks.has(Marks::COLLECTED) {
                 self.retire(id);
             }
             Route::Rest
@@ -450,20 +367,26 @@ impl Shared {
 
     /// The operation's handle is stale from now on.
     pub fn retire(&mut self, id: u32) {
-        let record = self.operations.at(id);
-        if record.linked {
-            record.stage = Stage::Retired;
+        let state = self.operations.at(id);
+        if state.marks.has(Marks::LINKED) {
+            state.stage = Stage::Retired;
             self.operations.outdate(id);
         } else {
-            self.operations.release(id);
+            self.release_operation(id);
         }
     }
 
+    /// Frees the slot of an operation, and what its record still holds.
+    pub(super) fn release_operation(&mut self, id: u32) {
+        self.records.at(id).payload = None;
+        self.operations.release(id);
+    }
+
     fn push_ready(&mut self, id: u32) {
-        self.operations.at(id).ready_next = NONE;
+        self.records.at(id).next = NONE;
         match self.ready.tail {
             NONE => self.ready.head = id,
-            tail => self.operations.at(tail).ready_next = id,
+            tail => self.records.at(tail).next = id,
         }
         self.ready.tail = id;
         self.ready.length += 1;
@@ -475,7 +398,7 @@ impl Shared {
         if id == NONE {
             return None;
         }
-        self.ready.head = self.operations.at(id).ready_next;
+        self.ready.head = self.records.at(id).next;
         if self.ready.head == NONE {
             self.ready.tail = NONE;
         }
@@ -489,18 +412,28 @@ impl Shared {
         own.is_some_and(|own| Arc::ptr_eq(own, population))
     }
 
-    /// The worker is no more: forgets what the inbox holds, closes the sockets, and names the
-    /// operations that still owe a completion.
-    pub fn break_down(&mut self) -> Vec<u32> {
+    /// The worker is no more: forgets what the inbox holds, closes the sockets, takes the records
+    /// back, and names the operations that still owe a completion, which says so.
+    pub fn break_down(&mut self, engine: &mut Engine) -> Vec<u32> {
         self.service = Service::Broken;
         while self.unlink().is_some() {}
+        engine.operations.accept(&mut self.records);
+        engine.operations.give_back_all();
         let mut owing = Vec::new();
-        self.operations.each_used(|id, record| {
-            if record.stage == Stage::Pending {
+        self.operations.each_used(|id, state| {
+            state.marks.clear(Marks::BEGUN);
+            if state.stage == Stage::Pending {
                 owing.push(id);
             }
         });
-        self.sockets.each_used(|_, record| record.descriptor = None);
+        for &id in &owing {
+            self.records.at(id).fail(Status::Internal);
+        }
+        let Shared { sockets, pins, .. } = self;
+        sockets.each_used(|_, record| {
+            let descriptor = record.descriptor.take();
+            drop(descriptor.and_then(|descriptor| pins.let_go(descriptor)));
+        });
         owing
     }
 
@@ -511,9 +444,10 @@ impl Shared {
         self.population = None;
         self.resolver = None;
         while self.unlink().is_some() {}
+        self.inbox = Inbox::new();
         let mut leaving = Vec::new();
-        self.operations.each_used(|id, record| {
-            if record.stage != Stage::Done || !record.collected {
+        self.operations.each_used(|id, state| {
+            if state.stage != Stage::Done || !state.marks.has(Marks::COLLECTED) {
                 leaving.push(id);
             }
         });
@@ -527,12 +461,13 @@ impl Shared {
         }
         self.operations.vacate();
         self.sockets.vacate();
+        let operations = &self.operations;
+        self.records.vacate(|index| operations.has_chunk(index));
         #[cfg(test)]
         {
             self.mistaken = false;
         }
         self.ready = Chain::default();
-        self.operations_growth = Growth::new();
         self.sockets_growth = Growth::new();
     }
 
@@ -545,11 +480,8 @@ impl Shared {
         resolver: Arc<Resolver>,
     ) -> Result<(), OutOfMemory> {
         debug_assert_eq!(self.service, Service::Vacant);
-        // Records that wait to be collected have kept their chunks; the new worker needs its
-        // half of them too.
-        for chunk in self.operations.chunks() {
-            self.operations_growth.give(chunk)?;
-        }
+        // Records that wait to be collected have kept their chunks.
+        self.records.introduce()?;
         self.service = Service::Open;
         self.on_poll = on_poll;
         self.stopping = false;

@@ -18,8 +18,10 @@ mod schedules;
 
 use self::ports::Ports;
 use self::record::{lane_of, Draft, Entry, Place, Record, Tally};
-use super::arena::{Growth, CHUNK};
-use super::operation::{Begin, Fault, Flags, Kind, Operation, Payload, Phase, NONE};
+use super::arena::{chunk, Growth, CHUNK};
+use super::handover::SeatSide;
+use super::operation::{Begin, Fault, Flags, Kind, Operation, Payload, NONE};
+use super::race::Race;
 use super::socket::{Engine, Socket};
 use crate::address::Address;
 use crate::driver::sim::{fill, first, write, Memory, Random, SimDriver, Temper};
@@ -51,6 +53,7 @@ const fn pattern() -> [u8; 4096] {
 
 pub struct Simulation {
     engine: Engine,
+    seat: SeatSide<Operation>,
     ports: Ports,
     memory: Memory,
     random: Random,
@@ -72,16 +75,17 @@ pub struct Simulation {
 impl Simulation {
     fn new(seed: u64, temper: Temper) -> Simulation {
         let mut engine = Engine::new(0);
-        let mut operations = Growth::<Operation>::new();
+        let mut seat = SeatSide::<Operation>::new();
         for chunk in 0..IDS / CHUNK {
-            operations.give(chunk).expect("there is memory");
+            seat.grow(chunk).expect("there is memory");
         }
-        engine.operations.accept(&mut operations);
-        let mut sockets = Growth::<Socket>::new();
-        sockets.give(0).expect("there is memory");
+        engine.operations.accept(&mut seat);
+        let mut sockets = Growth::<Box<[Socket]>>::new();
+        sockets.give(0, chunk).expect("there is memory");
         engine.sockets.accept(&mut sockets);
         Simulation {
             engine,
+            seat,
             ports: Ports::new(SimDriver::new(seed ^ 0x5555, temper)),
             memory: Memory::new(4096),
             random: Random::new(seed),
@@ -147,7 +151,7 @@ impl Simulation {
         if draft.kind == Kind::Send {
             write(&buffer, &PATTERN[data..data + draft.length]);
         }
-        let payload = payload_of(&draft, &PATTERN[data..data + draft.length]);
+        let payload = payload_of(&draft, buffer, &PATTERN[data..data + draft.length]);
         let expected = self.foretold(&draft);
         let epoch = self.note(&draft, number);
         self.by_id[id] = Some(number);
@@ -350,7 +354,9 @@ impl Simulation {
                 self.foretell_closing(socket, begin.flags.drain);
                 self.places[socket].closing = Some(begin.flags);
             }
-            self.engine.begin(id, begin, &mut self.ports);
+            self.seat.at(id).begin(begin);
+            self.seat.hand(id);
+            self.engine.begin(id, &mut self.ports);
             if kind == Kind::Close {
                 self.check_closing(socket);
             }
@@ -363,7 +369,7 @@ impl Simulation {
         }
         if let Some(deadline) = entry.deadline {
             self.say(|| format!("  engine sets deadline of {number}"));
-            if self.engine.operations[id].phase == Phase::Queued {
+            if self.engine.is_queued(id) {
                 let record = &mut self.records[number];
                 record.was_late = record.is_late(self.now);
                 record.deadline = deadline;
@@ -372,8 +378,7 @@ impl Simulation {
         }
         if entry.cancel {
             self.say(|| format!("  engine cancels {number}"));
-            let was = self.engine.operations[id].phase;
-            if was == Phase::Queued {
+            if self.engine.is_queued(id) {
                 self.foretell_cut_drain(number, Status::Canceled);
                 self.records[number].canceled = true;
             }
@@ -442,12 +447,15 @@ impl Simulation {
 }
 
 /// What an operation brings along besides its buffer.
-fn payload_of(draft: &Draft, bytes: &[u8]) -> Option<Box<Payload>> {
+fn payload_of(draft: &Draft, buffer: Buffer, bytes: &[u8]) -> Option<Box<Payload>> {
     let payload = match (draft.kind, draft.addresses) {
         (Kind::Resolve, _) | (Kind::Connect, 0) => Payload::Name(80),
         (Kind::Connect, 1) => Payload::Connect(Address::NONE),
-        (Kind::Connect, more) => Payload::Race(vec![Address::NONE; more]),
-        (Kind::Send, _) if draft.copy => Payload::Copy(bytes.into()),
+        (Kind::Connect, more) => Payload::Race(vec![Address::NONE; more], Race::new(more)),
+        (Kind::Send, _) if draft.copy => Payload::Copy {
+            bytes: bytes.into(),
+            given: buffer,
+        },
         _ => return None,
     };
     Some(Box::new(payload))

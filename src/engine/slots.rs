@@ -7,11 +7,17 @@
 use super::arena::{chunk, OutOfMemory, CHUNK};
 use crate::handle::{LAST_GENERATION, SLOTS};
 
-const NONE: u32 = u32::MAX;
-/// The link of a slot that is in use.
-const USED: u32 = u32::MAX - 1;
-/// The link of a slot that is in use, while no handle names it any more.
-const OUTDATED: u32 = u32::MAX - 2;
+/// The end of a list of slots.
+pub const NONE: u32 = u32::MAX;
+
+/// Set in a slot's tag while it is in use.
+const USED: u32 = 1 << 31;
+/// Set in the tag of a slot in use that no handle names any more.
+const OUTDATED: u32 = 1 << 30;
+/// The rest of the tag.
+const GENERATION: u32 = OUTDATED - 1;
+
+const _: () = assert!(LAST_GENERATION <= GENERATION);
 
 /// What a handle's slot and generation say.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,22 +31,28 @@ pub enum Issued {
 }
 
 struct Slot<T> {
-    generation: u32,
-    /// The next free slot, `NONE` at the end of the list, `USED` or `OUTDATED`.
+    /// The generation, and what the bits above it say. 0 in place of a generation: the slot is
+    /// used up.
+    tag: u32,
+    /// The next slot: in the list of the free ones, or in whatever list its user keeps.
     link: u32,
     value: T,
 }
 
 impl<T> Slot<T> {
     fn is_used(&self) -> bool {
-        matches!(self.link, USED | OUTDATED)
+        self.tag & USED != 0
+    }
+
+    fn generation(&self) -> u32 {
+        self.tag & GENERATION
     }
 }
 
 impl<T: Default> Default for Slot<T> {
     fn default() -> Slot<T> {
         Slot {
-            generation: 1,
+            tag: 1,
             link: NONE,
             value: T::default(),
         }
@@ -74,12 +86,10 @@ impl<T: Default> Slots<T> {
         self.used
     }
 
-    /// The chunks that exist at the moment.
-    pub fn chunks(&self) -> impl Iterator<Item = u32> + '_ {
-        (0u32..)
-            .zip(&self.chunks)
-            .filter(|(_, chunk)| chunk.slots.is_some())
-            .map(|(index, _)| index)
+    /// Whether chunk `index` exists at the moment.
+    pub fn has_chunk(&self, index: u32) -> bool {
+        let chunk = self.chunks.get(index as usize);
+        chunk.is_some_and(|chunk| chunk.slots.is_some())
     }
 
     pub fn has_free(&self) -> bool {
@@ -106,7 +116,7 @@ impl<T: Default> Slots<T> {
         let mut slots = chunk::<Slot<T>>()?;
         let first = index as u32 * CHUNK;
         for (offset, slot) in slots.iter_mut().enumerate() {
-            slot.generation = self.chunks[index].base;
+            slot.tag = self.chunks[index].base;
             slot.link = first + offset as u32 + 1;
         }
         if let Some(last) = slots.last_mut() {
@@ -124,7 +134,8 @@ impl<T: Default> Slots<T> {
             return None;
         }
         let slot = self.slot(index)?;
-        let next = std::mem::replace(&mut slot.link, USED);
+        slot.tag |= USED;
+        let next = std::mem::replace(&mut slot.link, NONE);
         self.free = next;
         self.used += 1;
         Some(index)
@@ -138,12 +149,12 @@ impl<T: Default> Slots<T> {
         };
         debug_assert!(slot.is_used());
         slot.value = T::default();
-        if slot.generation < LAST_GENERATION {
-            slot.generation += 1;
+        if slot.generation() < LAST_GENERATION {
+            slot.tag = slot.generation() + 1;
             slot.link = free;
             self.free = index;
         } else {
-            slot.generation = LAST_GENERATION + 1;
+            slot.tag = 0;
             slot.link = NONE;
         }
         self.used -= 1;
@@ -152,7 +163,19 @@ impl<T: Default> Slots<T> {
     /// Makes every handle of the slot stale at once, while the slot stays in use.
     pub fn outdate(&mut self, index: u32) {
         if let Some(slot) = self.slot(index) {
-            slot.link = OUTDATED;
+            slot.tag |= OUTDATED;
+        }
+    }
+
+    /// The slot that follows in its user's list.
+    pub fn link(&mut self, index: u32) -> u32 {
+        self.slot(index).map_or(NONE, |slot| slot.link)
+    }
+
+    pub fn set_link(&mut self, index: u32, next: u32) {
+        if let Some(slot) = self.slot(index) {
+            debug_assert!(slot.is_used());
+            slot.link = next;
         }
     }
 
@@ -170,13 +193,13 @@ impl<T: Default> Slots<T> {
     }
 
     pub fn generation(&mut self, index: u32) -> u32 {
-        self.slot(index).map_or(0, |slot| slot.generation)
+        self.slot(index).map_or(0, |slot| slot.generation())
     }
 
     /// The record that a handle names, if it is in use under that generation.
     pub fn get(&mut self, index: u32, generation: u32) -> Option<&mut T> {
         let slot = self.slot(index)?;
-        (slot.link == USED && slot.generation == generation).then_some(&mut slot.value)
+        (slot.tag == USED | generation).then_some(&mut slot.value)
     }
 
     pub fn issued(&mut self, index: u32, generation: u32) -> Issued {
@@ -189,7 +212,10 @@ impl<T: Default> Slots<T> {
                 None => chunk.base,
                 Some(slots) => {
                     let slot = &slots[(index % CHUNK) as usize];
-                    slot.generation + u32::from(slot.link == OUTDATED)
+                    match slot.generation() {
+                        0 => LAST_GENERATION + 1,
+                        now => now + u32::from(slot.tag & OUTDATED != 0),
+                    }
                 }
             },
         };
@@ -219,13 +245,16 @@ impl<T: Default> Slots<T> {
                 continue;
             };
             if slots.iter().all(|slot| !slot.is_used()) {
-                let reached = slots.iter().map(|slot| slot.generation).max();
-                chunk.base = reached.unwrap_or(chunk.base);
+                let reached = slots.iter().map(|slot| match slot.generation() {
+                    0 => LAST_GENERATION + 1,
+                    generation => generation,
+                });
+                chunk.base = reached.max().unwrap_or(chunk.base);
                 chunk.slots = None;
                 continue;
             }
             for (offset, slot) in (0u32..).zip(slots.iter_mut()) {
-                if !slot.is_used() && slot.generation <= LAST_GENERATION {
+                if !slot.is_used() && slot.generation() != 0 {
                     slot.link = self.free;
                     self.free = index * CHUNK + offset;
                 }
@@ -295,7 +324,7 @@ mod tests {
         let mut slots = Slots::<u8>::new();
         slots.grow().unwrap();
         let index = slots.take().unwrap();
-        slots.slot(index).unwrap().generation = LAST_GENERATION;
+        slots.slot(index).unwrap().tag = USED | LAST_GENERATION;
         slots.release(index);
         for _ in 0..CHUNK - 1 {
             assert_ne!(slots.take(), Some(index));

@@ -7,13 +7,12 @@
 
 use super::arena::Arena;
 use super::connect::{Attempt, FIRST_ATTEMPT};
-use super::operation::{Begin, Fault, Kind, Operation, Payload, Phase, Queue};
-use super::race::Race;
+use super::operation::{Fault, Kind, Operation, Operations, Payload, Phase, Queue, Tick, NONE};
 use super::timer::Wheel;
 use super::transfer::breaks;
 use crate::address::{Address, Family};
 use crate::driver::{Lane, Outcome, Request, Token};
-use crate::status::Status;
+use crate::status::{OsError, Status};
 
 /// What the engine asks of the world: a driver and real descriptors, or a simulation.
 pub trait Steps {
@@ -51,13 +50,38 @@ pub(super) enum State {
     Connected,
 }
 
-/// An end that takes others with it: of a connect, all that waited for it; of a send, the sends
-/// behind it. Operations still on their way to the worker are recognised by their epoch, which
-/// the application's side raises when it makes that end visible.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Cut {
-    pub fault: Fault,
-    pub sends_only: bool,
+/// What has happened to a socket and concerns the operations that come later. A cut is an end that
+/// takes others with it: of a connect, all that waited for it; of a send, the sends behind it.
+/// Operations still on their way to the worker are recognised by their epoch, which the
+/// application's side raises when it makes that end visible.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) enum Trouble {
+    #[default]
+    None,
+    Cut,
+    SendsCut,
+    /// The connection is broken, for good.
+    Broken,
+}
+
+/// A number, or none, in the room of a number.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Link(u32);
+
+impl Link {
+    pub fn of(number: Option<u32>) -> Link {
+        Link(number.unwrap_or(NONE))
+    }
+
+    pub fn get(self) -> Option<u32> {
+        (self.0 != NONE).then_some(self.0)
+    }
+}
+
+impl Default for Link {
+    fn default() -> Link {
+        Link(NONE)
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -70,7 +94,7 @@ pub(super) enum LaneState {
     Canceling,
 }
 
-/// The worker's half of a socket.
+/// The worker's half of a socket. There are many of them, so it is kept small.
 #[derive(Default)]
 pub struct Socket {
     pub(super) connects: Queue,
@@ -87,19 +111,46 @@ pub struct Socket {
     pub(super) draining: bool,
     pub(super) reset: bool,
     pub(super) epoch: u8,
-    /// The race between the addresses of a name.
-    pub(super) race: Option<Box<Race>>,
-    /// Sticky: what broke the connection, told to every later operation.
-    pub(super) broken: Option<Fault>,
-    pub(super) cut: Option<Cut>,
-    /// The `begin_close` operation, and what it will say.
-    pub(super) closer: Option<u32>,
+    pub(super) trouble: Trouble,
+    /// What `trouble` tells the operations that it concerns; see `fault`.
+    status: Status,
+    os_error: OsError,
+    /// What the `begin_close` operation will say.
     pub(super) close_status: Option<Status>,
-    /// The next in the list of closed sockets.
-    pub(super) next_closed: Option<u32>,
+    /// The `begin_close` operation; once it has finished, the next in the list of closed sockets.
+    pub(super) link: Link,
 }
 
+const _: () = assert!(size_of::<Socket>() <= 36);
+
 impl Socket {
+    /// What broke the connection.
+    pub(super) fn broken(&self) -> Option<Fault> {
+        (self.trouble == Trouble::Broken).then_some(self.fault())
+    }
+
+    fn fault(&self) -> Fault {
+        Fault {
+            status: self.status,
+            os_error: self.os_error,
+        }
+    }
+
+    /// Notes what has happened, and what it tells the operations that it concerns.
+    pub(super) fn meet(&mut self, trouble: Trouble, fault: Fault) {
+        self.trouble = trouble;
+        self.status = fault.status;
+        self.os_error = fault.os_error;
+    }
+
+    /// What was begun before the end that is just told is visible shares it.
+    pub(super) fn cut(&mut self, cut: Trouble, fault: Fault) {
+        self.epoch = self.epoch.wrapping_add(1);
+        if self.trouble != Trouble::Broken {
+            self.meet(cut, fault);
+        }
+    }
+
     /// Something of it is pending.
     pub(super) fn is_busy(&self) -> bool {
         !(self.connects.is_empty() && self.sends.is_empty() && self.receives.is_empty())
@@ -108,7 +159,7 @@ impl Socket {
 
 /// Everything that one worker owns.
 pub struct Engine {
-    pub operations: Arena<Operation>,
+    pub operations: Operations,
     pub sockets: Arena<Socket>,
     pub(super) timers: Wheel,
     pub(super) finished: Queue,
@@ -120,7 +171,7 @@ pub struct Engine {
 impl Engine {
     pub fn new(now: u64) -> Engine {
         Engine {
-            operations: Arena::new(),
+            operations: Operations::new(),
             sockets: Arena::new(),
             timers: Wheel::new(now),
             finished: Queue::default(),
@@ -145,6 +196,13 @@ impl Engine {
         self.finished.pop(&mut self.operations)
     }
 
+    /// The record of a finished operation goes back to the seat.
+    pub fn deliver(&mut self, id: u32) {
+        debug_assert_eq!(self.operations[id].phase, Phase::Finished);
+        self.operations[id].phase = Phase::Free;
+        self.operations.give_back(id);
+    }
+
     pub fn has_finished(&self) -> bool {
         !self.finished.is_empty()
     }
@@ -159,7 +217,7 @@ impl Engine {
     /// once those that `take_finished` gave before it have been settled.
     pub fn take_closed(&mut self) -> Option<u32> {
         let index = self.closed?;
-        self.closed = self.sockets[index].next_closed.take();
+        self.closed = std::mem::take(&mut self.sockets[index].link).get();
         Some(index)
     }
 
@@ -187,24 +245,25 @@ impl Engine {
     }
 
     /// An operation arrives from the application.
-    pub fn begin(&mut self, id: u32, begin: Begin, steps: &mut impl Steps) {
-        let (index, kind, epoch) = (begin.socket, begin.kind, begin.epoch);
-        debug_assert_eq!(self.operations[id].phase, Phase::Free);
-        self.operations[id] = Operation::new(begin);
+    pub fn begin(&mut self, id: u32, steps: &mut impl Steps) {
+        let operation = &mut self.operations[id];
+        let (index, kind, epoch) = (operation.socket, operation.kind, operation.epoch);
+        debug_assert_eq!(operation.phase, Phase::Free);
+        operation.phase = Phase::Queued;
         self.pending += 1;
         self.set_alarm(id);
         match kind {
             Kind::Timer => return,
             Kind::Resolve => {
                 // A literal address has been looked up already.
-                if let Some(Payload::Race(found)) = self.operations[id].payload.as_deref_mut() {
+                if let Some(Payload::Found(found)) = self.operations[id].payload.as_deref_mut() {
                     let found = std::mem::take(found);
                     self.finish_resolve(id, Ok(found));
                 }
                 return;
             }
             Kind::Close => {
-                let flags = self.operations[id].flags;
+                let flags = self.operations[id].flags();
                 return self.close(index, flags, Some(id), steps);
             }
             _ => {}
@@ -234,15 +293,14 @@ impl Engine {
     /// What already speaks against an operation that arrives.
     fn refusal(&self, index: u32, kind: Kind, epoch: u8) -> Option<Fault> {
         let socket = &self.sockets[index];
-        if socket.broken.is_some() && kind != Kind::Connect {
-            return socket.broken; // Once told, it is told always.
-        }
-        if let Some(cut) = socket.cut {
-            if epoch != socket.epoch && (!cut.sends_only || kind == Kind::Send) {
-                return Some(cut.fault);
-            }
-        }
+        let concerned = match socket.trouble {
+            Trouble::None => false,
+            Trouble::Cut => epoch != socket.epoch,
+            Trouble::SendsCut => epoch != socket.epoch && kind == Kind::Send,
+            Trouble::Broken => kind != Kind::Connect, // Once told, it is told always.
+        };
         match kind {
+            _ if concerned => Some(socket.fault()),
             Kind::Connect if socket.state == State::Connected => {
                 Some(Fault::of(Status::AlreadyConnected))
             }
@@ -258,7 +316,7 @@ impl Engine {
 
     /// Urgent data does not stand in line with the rest of the stream.
     fn queue_receive(&mut self, index: u32, id: u32, steps: &mut impl Steps) {
-        let urgent = self.operations[id].flags.out_of_band;
+        let urgent = self.operations[id].flags().out_of_band;
         if urgent && self.sockets[index].state == State::Connected {
             let outcome = steps.receive_urgent(index, request_of(&self.operations[id]));
             self.finish_outcome(id, outcome, steps);
@@ -269,7 +327,7 @@ impl Engine {
 
     /// The receiving side ends now, or with the connect; the sending side after the sends before.
     fn queue_shutdown(&mut self, index: u32, id: u32, steps: &mut impl Steps) {
-        let flags = self.operations[id].flags;
+        let flags = self.operations[id].flags();
         let socket = &mut self.sockets[index];
         if flags.receive {
             if socket.state == State::Connected {
@@ -329,8 +387,8 @@ impl Engine {
         if socket.closing && settled {
             let socket = std::mem::take(&mut self.sockets[index]);
             steps.close(index, socket.reset);
-            self.sockets[index].next_closed = self.closed.replace(index);
-            if let Some(closer) = socket.closer {
+            self.sockets[index].link = Link::of(self.closed.replace(index));
+            if let Some(closer) = socket.link.get() {
                 let status = socket.close_status.unwrap_or(Status::Ok);
                 self.finish(closer, Fault::of(status));
             }
@@ -351,7 +409,7 @@ impl Engine {
                     return false;
                 };
                 let operation = &self.operations[id];
-                if let Some(fault) = socket.broken.or(operation.fate.map(Fault::of)) {
+                if let Some(fault) = socket.broken().or(operation.fate.map(Fault::of)) {
                     self.leave_queue(id);
                     self.finish(id, fault);
                 } else if operation.kind == Kind::Shutdown {
@@ -379,10 +437,10 @@ impl Engine {
         let Some(id) = socket.receives.first() else {
             return false;
         };
-        if let Some(fault) = socket.broken.or(self.operations[id].fate.map(Fault::of)) {
+        if let Some(fault) = socket.broken().or(self.operations[id].fate.map(Fault::of)) {
             self.leave_queue(id);
             self.finish(id, fault);
-        } else if self.operations[id].flags.out_of_band {
+        } else if self.operations[id].flags().out_of_band {
             let outcome = steps.receive_urgent(index, request_of(&self.operations[id]));
             self.leave_queue(id);
             self.finish_outcome(id, outcome, steps);
@@ -429,12 +487,8 @@ impl Engine {
 
     /// Fixes an operation's result. From here on nobody touches its buffer.
     pub(super) fn finish(&mut self, id: u32, fault: Fault) {
-        debug_assert_eq!(self.operations[id].phase, Phase::Queued);
         self.timers.remove(&mut self.operations, id);
-        let operation = &mut self.operations[id];
-        operation.phase = Phase::Finished;
-        operation.result = Some(fault);
-        operation.payload = None;
+        self.operations[id].finish(fault);
         self.pending -= 1;
         self.finished.push(&mut self.operations, id);
     }
@@ -442,21 +496,25 @@ impl Engine {
     /// The deadline of a pending operation is set anew, or taken away.
     pub fn set_deadline(&mut self, id: u32, deadline: Option<u64>) {
         if self.operations[id].phase == Phase::Queued {
-            self.operations[id].deadline = deadline;
-            self.set_alarm(id);
+            let due = self.operations[id].due;
+            self.set_times(id, due, Tick::of(deadline));
         }
     }
 
-    /// Arms an operation's timer for whichever comes first.
-    pub(super) fn set_alarm(&mut self, id: u32) {
+    /// Changes the times of an operation, whose timer may be armed.
+    pub(super) fn set_times(&mut self, id: u32, due: Tick, deadline: Tick) {
+        self.timers.remove(&mut self.operations, id);
+        let operation = &mut self.operations[id];
+        operation.due = due;
+        operation.deadline = deadline;
+        self.set_alarm(id);
+    }
+
+    /// Arms an operation's timer if it needs one.
+    fn set_alarm(&mut self, id: u32) {
         let operation = &self.operations[id];
-        let alarm = match (operation.due, operation.deadline) {
-            (Some(due), Some(deadline)) => Some(due.min(deadline)),
-            (due, deadline) => due.or(deadline),
-        };
-        match alarm {
-            Some(tick) => self.timers.insert(&mut self.operations, id, tick),
-            None => self.timers.remove(&mut self.operations, id),
+        if (operation.due, operation.deadline) != (Tick::NEVER, Tick::NEVER) {
+            self.timers.insert(&mut self.operations, id);
         }
     }
 
@@ -464,13 +522,13 @@ impl Engine {
     pub fn expire(&mut self, now: u64, steps: &mut impl Steps) {
         self.timers.advance(&mut self.operations, now);
         while let Some(id) = self.timers.take_due(&mut self.operations) {
-            let operation = &mut self.operations[id];
-            let due = operation.due.is_some_and(|due| due <= now);
+            let operation = &self.operations[id];
+            let due = operation.due.has_come(now);
+            let deadline = operation.deadline;
             match operation.kind {
                 Kind::Timer if due => self.finish(id, Fault::of(Status::Ok)),
-                Kind::Connect if due && operation.deadline.is_none_or(|limit| limit > now) => {
-                    operation.due = None;
-                    self.set_alarm(id);
+                Kind::Connect if due && !deadline.has_come(now) => {
+                    self.set_times(id, Tick::NEVER, deadline);
                     self.pump(self.operations[id].socket, steps);
                 }
                 _ => self.abort(id, Status::TimedOut, steps),
@@ -482,18 +540,19 @@ impl Engine {
 /// The request for an operation's next move.
 fn request_of(operation: &Operation) -> Request<'_> {
     let rest = operation.buffer.part(operation.bytes);
+    let flags = operation.flags();
     match (&operation.kind, operation.payload.as_deref()) {
         (Kind::Connect, Some(Payload::Connect(address))) => Request::Connect(address),
         (Kind::Receive, _) if operation.buffer.is_empty() => Request::Readable,
         (Kind::Receive, _) => Request::Receive {
             buffer: rest,
-            peek: operation.flags.peek,
-            out_of_band: operation.flags.out_of_band,
+            peek: flags.peek,
+            out_of_band: flags.out_of_band,
         },
         _ => Request::Send {
             buffer: rest,
-            more: operation.flags.more,
-            out_of_band: operation.flags.out_of_band,
+            more: flags.more,
+            out_of_band: flags.out_of_band,
         },
     }
 }

@@ -24,7 +24,6 @@ const NO_ID: u32 = u32::MAX;
 /// The wheel's part of a record that can be timed. The default is a node that is in no wheel.
 #[derive(Clone, Copy, Debug)]
 pub struct Node {
-    deadline: u64,
     next: u32,
     previous: u32,
     bucket: u16,
@@ -33,7 +32,6 @@ pub struct Node {
 impl Default for Node {
     fn default() -> Node {
         Node {
-            deadline: 0,
             next: NO_ID,
             previous: NO_ID,
             bucket: NO_LIST,
@@ -48,9 +46,11 @@ impl Node {
     }
 }
 
-/// Where the nodes are kept. An id that the wheel was given must lead to the same node until it is taken or removed.
+/// Where the nodes are kept, with their deadlines. An id that the wheel was given must lead to the same node, and to
+/// the same deadline, until it is taken or removed.
 pub trait Nodes {
     fn node(&mut self, id: u32) -> &mut Node;
+    fn deadline(&self, id: u32) -> u64;
 }
 
 /// A hierarchical timing wheel; every list in it is a ring, so that a head is enough to append in constant time.
@@ -86,15 +86,13 @@ impl Wheel {
         self.length == 0
     }
 
-    /// Arms a node; one that is armed already is moved to its new deadline. A deadline that has passed counts as
-    /// the present tick, and is due at the next advance, not before: a timer that arms itself again with no delay
+    /// Arms a node that is not armed. A deadline that has passed counts as the present tick, and is due at the next advance, not before: a timer that arms itself again with no delay
     /// must not keep [`Wheel::take_due`] busy for ever.
-    pub fn insert(&mut self, nodes: &mut impl Nodes, id: u32, deadline: u64) {
+    pub fn insert(&mut self, nodes: &mut impl Nodes, id: u32) {
         debug_assert_ne!(id, NO_ID, "the last id stands for none");
-        self.remove(nodes, id);
-        let deadline = deadline.max(self.now);
-        nodes.node(id).deadline = deadline;
-        self.append(nodes, id, self.bucket_of(deadline));
+        debug_assert!(!nodes.node(id).armed());
+        let bucket = self.bucket_of(nodes.deadline(id));
+        self.append(nodes, id, bucket);
     }
 
     /// Disarms a node, also one that is due and not yet taken. Does nothing to a node that is not armed.
@@ -127,7 +125,7 @@ impl Wheel {
                 let list = if lowest_level {
                     DUE
                 } else {
-                    self.bucket_of(nodes.node(id).deadline)
+                    self.bucket_of(nodes.deadline(id))
                 };
                 debug_assert_ne!(list, bucket, "a node is filed anew on a lower level");
                 self.append(nodes, id, list);
@@ -144,7 +142,7 @@ impl Wheel {
     }
 
     fn bucket_of(&self, deadline: u64) -> u16 {
-        debug_assert!(deadline >= self.now, "time never passes a filed deadline");
+        let deadline = deadline.max(self.now);
         let differing = self.now ^ deadline;
         let level = differing.checked_ilog2().unwrap_or(0) / BITS_PER_LEVEL;
         let within = (deadline >> (level * BITS_PER_LEVEL)) as usize % BUCKETS_PER_LEVEL;
@@ -196,7 +194,6 @@ impl Wheel {
 
     fn unlink(&mut self, nodes: &mut impl Nodes, id: u32) {
         let Node {
-            deadline,
             next,
             previous,
             bucket,
@@ -211,11 +208,7 @@ impl Wheel {
                 self.heads[usize::from(bucket)] = next;
             }
         }
-        // The deadline stays, for a bucket that is being filed anew.
-        *nodes.node(id) = Node {
-            deadline,
-            ..Node::default()
-        };
+        *nodes.node(id) = Node::default();
         self.length -= 1;
     }
 
@@ -243,10 +236,24 @@ mod tests {
     use super::*;
     use std::collections::BTreeMap;
 
-    impl Nodes for Vec<Node> {
+    /// Nodes with their deadlines.
+    type Timed = Vec<(Node, u64)>;
+
+    impl Nodes for Timed {
         fn node(&mut self, id: u32) -> &mut Node {
-            &mut self[id as usize]
+            &mut self[id as usize].0
         }
+
+        fn deadline(&self, id: u32) -> u64 {
+            self[id as usize].1
+        }
+    }
+
+    /// Arms a node, also one that is armed already.
+    fn arm(wheel: &mut Wheel, nodes: &mut Timed, id: u32, deadline: u64) {
+        wheel.remove(nodes, id);
+        nodes[id as usize].1 = deadline;
+        wheel.insert(nodes, id);
     }
 
     struct Random(u64);
@@ -327,7 +334,7 @@ mod tests {
         let mut random = Random(seed);
         let now = random.next() >> random.below(64);
         let mut wheel = Wheel::new(now);
-        let mut nodes = vec![Node::default(); IDS as usize];
+        let mut nodes = vec![(Node::default(), 0); IDS as usize];
         let mut model = Model {
             now,
             armed: 0,
@@ -339,7 +346,7 @@ mod tests {
             match random.below(8) {
                 0..=3 => {
                     let deadline = random_deadline(&mut random, model.now);
-                    wheel.insert(&mut nodes, id, deadline);
+                    arm(&mut wheel, &mut nodes, id, deadline);
                     model.insert(id, deadline);
                 }
                 4 => {
@@ -365,7 +372,7 @@ mod tests {
             assert_eq!(wheel.len(), model.order.len(), "seed {seed}");
             assert_eq!(wheel.is_empty(), model.order.is_empty(), "seed {seed}");
             for (node, key) in nodes.iter().zip(&model.keys) {
-                assert_eq!(node.armed(), key.is_some(), "seed {seed}");
+                assert_eq!(node.0.armed(), key.is_some(), "seed {seed}");
             }
             match (wheel.next(), model.order.keys().next()) {
                 (None, None) => {}
@@ -384,7 +391,7 @@ mod tests {
         assert!(wheel.is_empty(), "seed {seed}");
     }
 
-    fn compare_due(seed: u64, wheel: &mut Wheel, nodes: &mut Vec<Node>, model: &mut Model) {
+    fn compare_due(seed: u64, wheel: &mut Wheel, nodes: &mut Timed, model: &mut Model) {
         loop {
             let due = wheel.take_due(nodes);
             assert_eq!(due, model.take_due(), "seed {seed}");
@@ -403,22 +410,22 @@ mod tests {
 
     #[test]
     fn a_passed_deadline_waits_for_the_next_advance() {
-        let mut nodes = vec![Node::default(); 1];
+        let mut nodes = vec![(Node::default(), 0); 1];
         let mut wheel = Wheel::new(1_000);
-        wheel.insert(&mut nodes, 0, 3);
+        arm(&mut wheel, &mut nodes, 0, 3);
         assert_eq!(wheel.take_due(&mut nodes), None);
         assert_eq!(wheel.next(), Some(1_000));
         wheel.advance(&mut nodes, 1_000);
         assert_eq!(wheel.take_due(&mut nodes), Some(0));
-        assert!(!nodes[0].armed());
+        assert!(!nodes[0].0.armed());
         assert_eq!(wheel.next(), None);
     }
 
     #[test]
     fn time_does_not_go_back() {
-        let mut nodes = vec![Node::default(); 1];
+        let mut nodes = vec![(Node::default(), 0); 1];
         let mut wheel = Wheel::new(1_000);
-        wheel.insert(&mut nodes, 0, 1_001);
+        arm(&mut wheel, &mut nodes, 0, 1_001);
         wheel.advance(&mut nodes, 5);
         assert_eq!(wheel.take_due(&mut nodes), None);
         wheel.advance(&mut nodes, 1_001);
@@ -427,11 +434,11 @@ mod tests {
 
     #[test]
     fn a_node_that_is_armed_again_moves() {
-        let mut nodes = vec![Node::default(); 2];
+        let mut nodes = vec![(Node::default(), 0); 2];
         let mut wheel = Wheel::new(0);
-        wheel.insert(&mut nodes, 0, 10);
-        wheel.insert(&mut nodes, 1, 20);
-        wheel.insert(&mut nodes, 0, 30);
+        arm(&mut wheel, &mut nodes, 0, 10);
+        arm(&mut wheel, &mut nodes, 1, 20);
+        arm(&mut wheel, &mut nodes, 0, 30);
         assert_eq!(wheel.len(), 2);
         wheel.advance(&mut nodes, 40);
         assert_eq!(wheel.take_due(&mut nodes), Some(1));

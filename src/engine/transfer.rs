@@ -1,7 +1,7 @@
 //! The ends of sends and receives: how far they came, and what an end means for those behind.
 
-use super::operation::{Fault, Kind, NONE};
-use super::socket::{Cut, Engine, LaneState, Steps};
+use super::operation::{Fault, Kind};
+use super::socket::{Engine, LaneState, Steps, Trouble};
 use crate::driver::{Lane, Outcome, Token};
 use crate::status::{OsError, Status};
 
@@ -12,10 +12,13 @@ impl Engine {
         };
         let operation = &mut self.operations[id];
         if let Outcome::Done(bytes) = outcome {
+            operation.at_once = operation.bytes == 0 && bytes == operation.buffer.len();
             operation.bytes += bytes;
+            if !operation.at_once {
+                steps.sent(index, bytes);
+            }
             if operation.bytes < operation.buffer.len() && operation.fate.is_none() {
-                operation.reported += bytes;
-                return steps.sent(index, bytes); // The rest goes on as soon as there is room.
+                return; // The rest goes on as soon as there is room.
             }
         }
         let complete = operation.bytes == operation.buffer.len();
@@ -29,7 +32,7 @@ impl Engine {
         if let (Status::Canceled, None, Some(broken)) = (
             fault.status,
             self.operations[id].fate,
-            self.sockets[index].broken,
+            self.sockets[index].broken(),
         ) {
             fault = broken;
         }
@@ -48,17 +51,12 @@ impl Engine {
     /// A send ended after its first byte: what was queued behind it must not follow.
     pub(super) fn cut_sends(&mut self, index: u32, id: u32, fault: Fault) {
         self.operations[id].cuts = true;
-        let socket = &mut self.sockets[index];
-        socket.epoch = socket.epoch.wrapping_add(1);
         let fault = Fault::of(fault.status);
-        socket.cut = Some(Cut {
-            fault,
-            sends_only: true,
-        });
+        let socket = &mut self.sockets[index];
+        socket.cut(Trouble::SendsCut, fault);
         let mut next = socket.sends.first();
         while let Some(id) = next {
-            let following = self.operations[id].next;
-            next = (following != NONE).then_some(following);
+            next = self.sockets[index].sends.after(&self.operations, id);
             if self.operations[id].kind == Kind::Send {
                 self.leave_queue(id);
                 self.finish(id, fault);
@@ -70,7 +68,7 @@ impl Engine {
         let Some(id) = self.sockets[index].receives.first() else {
             return;
         };
-        let broken = self.sockets[index].broken;
+        let broken = self.sockets[index].broken();
         let operation = &mut self.operations[id];
         let fault = match outcome {
             Outcome::Done(0) => match broken {
@@ -79,7 +77,7 @@ impl Engine {
             },
             Outcome::Done(bytes) => {
                 operation.bytes += bytes;
-                let more = operation.flags.all && operation.bytes < operation.buffer.len();
+                let more = operation.flags().all && operation.bytes < operation.buffer.len();
                 match operation.fate {
                     None if more => return, // The rest of the buffer is still to be filled.
                     Some(fate) if more => Fault::of(fate),
@@ -102,10 +100,10 @@ impl Engine {
 
     /// The connection is gone: everything that is pending says so, and all that comes later.
     pub(super) fn broke(&mut self, index: u32, fault: Fault, steps: &mut impl Steps) {
-        if self.sockets[index].broken.is_some() {
+        if self.sockets[index].broken().is_some() {
             return;
         }
-        self.sockets[index].broken = Some(fault);
+        self.sockets[index].meet(Trouble::Broken, fault);
         self.abort_broken(index, Lane::Output, fault, steps);
         self.abort_broken(index, Lane::Input, fault, steps);
     }

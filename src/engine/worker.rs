@@ -5,14 +5,15 @@
 
 use super::connect::FIRST_ATTEMPT;
 use super::delivery::{self, Call, Poll};
-use super::operation::{Fault, Kind, Payload, Phase};
-use super::record::{Finished, Remote, Settings};
-use super::seat::{Event, Route, Seat, Shared, EVENTS};
+use super::inbox::{Event, EVENTS};
+use super::operation::{Fault, Kind, Payload};
+use super::record::{Marks, Settings};
+use super::seat::{Route, Seat, Shared};
 use super::socket::{Engine, Steps};
 use crate::address::{Address, Family};
 use crate::driver::{Driver, Outcome, Request, Requests, Table, Token};
 use crate::log;
-use crate::status::{OsError, Status};
+use crate::status::Status;
 use crate::sys::socket::{self as system, ReceiveFlags};
 use crate::sys::{
     clock, option, thread, Descriptor, SocketOption, SysResult, CONNECTION_REFUSED, OUT_OF_MEMORY,
@@ -149,7 +150,7 @@ impl Worker {
         let (engine, mut ports) = self.split();
         for event in events.drain(..) {
             match event {
-                Event::Begin(id, begin) => engine.begin(id, begin, &mut ports),
+                Event::Begin(id) => engine.begin(id, &mut ports),
                 Event::Resolved(id, answer) => engine.resolved(id, answer, &mut ports),
                 Event::Deadline(id, deadline) => engine.set_deadline(id, deadline),
                 Event::Cancel(id) => engine.abort(id, Status::Canceled, &mut ports),
@@ -209,16 +210,18 @@ impl Worker {
     /// Hands out what has finished.
     fn deliver(&mut self) {
         while self.engine.has_finished() || self.engine.has_closed() {
-            let polled = self.publish();
+            let (polled, may_call) = self.publish();
             if let (Some(poll), true) = (&self.poll, polled > 0) {
                 poll.add(polled);
             }
             if self.calls.is_empty() {
                 continue;
             }
-            let mut now = clock::now_ns();
+            let mut left = self.calls.len();
+            let mut state = (clock::now_ns(), may_call);
             for call in self.calls.drain(..) {
-                now = call.make(self.seat, now);
+                left -= 1;
+                state = call.make(self.seat, state, left > 0);
             }
         }
         if self.drained && self.engine.pending() == 0 {
@@ -229,8 +232,8 @@ impl Worker {
     }
 
     /// Makes a batch of results visible: those with callbacks go to `calls`. Gives the number of
-    /// those to be polled.
-    fn publish(&mut self) -> usize {
+    /// those to be polled, and whether callbacks may be called.
+    fn publish(&mut self) -> (usize, bool) {
         let mut polled = 0;
         let seat = self.seat;
         let mut shared = seat.lock();
@@ -242,9 +245,9 @@ impl Worker {
                 break;
             };
             self.settle(&mut shared, id);
-            let finished = self.finished(id);
-            let awaited = shared.operations.at(id).awaited;
-            match shared.complete(id, finished) {
+            self.engine.deliver(id);
+            let awaited = shared.operations.at(id).marks.has(Marks::AWAITED);
+            match shared.complete(id) {
                 Route::Rest => {}
                 Route::Poll => polled += 1,
                 Route::Call => self.calls.push(Call::of(&mut shared, id)),
@@ -260,40 +263,33 @@ impl Worker {
                 None => break,
             }
         }
-        polled
-    }
-
-    fn finished(&mut self, id: u32) -> Finished {
-        let operation = &mut self.engine.operations[id];
-        debug_assert_eq!(operation.phase, Phase::Finished);
-        operation.phase = Phase::Free;
-        let fault = operation.result.unwrap_or(Fault::of(Status::Internal));
-        Finished {
-            status: fault.status,
-            os_error: fault.os_error,
-            bytes: operation.bytes,
-        }
+        (polled, shared.may_call(!self.calls.is_empty()))
     }
 
     /// What an operation's end changes on the shared half of its socket.
     fn settle(&mut self, shared: &mut Shared, id: u32) {
         let operation = &self.engine.operations[id];
-        let ok = operation
-            .result
-            .is_some_and(|fault| fault.status == Status::Ok);
+        let ok = operation.status == Status::Ok;
         match operation.kind {
             Kind::Connect => {
                 let record = shared.sockets.at(operation.socket);
                 record.connecting -= 1;
-                record.connected |= ok;
+                if ok {
+                    record.marks.set(Marks::CONNECTED);
+                }
             }
             Kind::Send => {
                 shared.counters.bytes_sent += operation.bytes as u64;
-                // What had left before was taken off as it left.
+                // What had left bit by bit was taken off as it left.
+                let told = if operation.at_once {
+                    0
+                } else {
+                    operation.bytes
+                };
                 let record = shared.sockets.at(operation.socket);
-                record.queued -= (operation.buffer.len() - operation.reported) as u64;
+                record.queued -= (operation.buffer.len() - told) as u64;
             }
-            Kind::Receive if !operation.flags.peek => {
+            Kind::Receive if !operation.flags().peek => {
                 shared.counters.bytes_received += operation.bytes as u64;
             }
             _ => {}
@@ -317,26 +313,23 @@ impl Worker {
     /// The driver has let go of all buffers, since on epoll it holds none between two calls.
     fn break_down(&mut self) {
         self.seat.awake();
+        let now = (clock::now_ns(), true);
         for call in std::mem::take(&mut self.calls) {
-            call.make(self.seat, clock::now_ns());
+            call.make(self.seat, now, false);
         }
         let mut polled = 0;
         // Taken out of the loop's head, where the lock would be held all through it.
-        let broken = self.seat.lock().break_down();
+        let broken = self.seat.lock().break_down(&mut self.engine);
         for id in broken {
             let mut shared = self.seat.lock();
-            let finished = Finished {
-                status: Status::Internal,
-                os_error: OsError(0),
-                bytes: 0,
-            };
-            let route = shared.complete(id, finished);
+            let route = shared.complete(id);
             let call = (route == Route::Call).then(|| Call::of(&mut shared, id));
+            let may = shared.may_call(call.is_some());
             drop(shared);
             self.seat.wake_waiters(id);
             polled += usize::from(route == Route::Poll);
             if let Some(call) = call {
-                call.make(self.seat, clock::now_ns());
+                call.make(self.seat, (clock::now_ns(), may), false);
             }
         }
         if let Some(poll) = self.poll.take() {
@@ -370,7 +363,7 @@ impl Ports<'_> {
     ) -> SysResult<MutexGuard<'static, Shared>> {
         loop {
             let mut shared = self.seat.lock();
-            let settings = shared.sockets.at(socket).settings.as_deref();
+            let settings = shared.sockets.at(socket).settings();
             let version = settings.map_or(0, |kept| kept.version);
             if prepared.version == Some(version) {
                 return Ok(shared);
@@ -386,8 +379,8 @@ impl Ports<'_> {
     fn settle_in(&self, socket: u32, mut prepared: Prepared) -> SysResult<()> {
         let mut shared = self.prepare(socket, &mut prepared)?;
         let record = shared.sockets.at(socket);
-        record.family = Some(prepared.family);
-        record.descriptor = Some(Arc::new(prepared.descriptor));
+        record.family = prepared.family;
+        record.descriptor = Some(prepared.descriptor);
         Ok(())
     }
 
@@ -504,8 +497,10 @@ impl Steps for Ports<'_> {
     fn connected(&mut self, socket: u32, remote: Option<Box<Payload>>) -> Result<(), Fault> {
         if let Some(Payload::Connect(address)) = remote.as_deref() {
             self.refuse_itself(socket, address)?;
+            if !self.seat.lock().sockets.at(socket).set_peer(address) {
+                return Err(Fault::of(Status::OutOfMemory));
+            }
         }
-        self.seat.lock().sockets.at(socket).remote = Remote::of(remote);
         Ok(())
     }
 
@@ -518,8 +513,11 @@ impl Steps for Ports<'_> {
         if number >= FIRST_ATTEMPT {
             drop(self.take_attempt(number));
         } else {
-            let descriptor = self.seat.lock().sockets.at(number).descriptor.take();
-            drop(descriptor); // Not under the lock: it may be a system call.
+            let mut shared = self.seat.lock();
+            let descriptor = shared.sockets.at(number).descriptor.take();
+            let unseen = descriptor.and_then(|descriptor| shared.pins.let_go(descriptor));
+            drop(shared);
+            drop(unseen); // Not under the lock: it is a system call.
         }
     }
 
@@ -527,7 +525,7 @@ impl Steps for Ports<'_> {
         let mut shared = self.seat.lock();
         let record = shared.sockets.at(socket);
         let descriptor = record.descriptor.take();
-        let linger = record.settings.as_ref();
+        let linger = record.settings();
         let linger = linger.and_then(|kept| kept.system[SocketOption::LingerS as usize]);
         drop(shared);
         let Some(descriptor) = descriptor else {
@@ -547,5 +545,7 @@ impl Steps for Ports<'_> {
             // A close that lingers would stop the worker; the system goes on sending anyway.
             let _ = option::set(raw, Family::Ipv4, SocketOption::LingerS, -1);
         }
+        let unseen = self.seat.lock().pins.let_go(descriptor);
+        drop(unseen);
     }
 }

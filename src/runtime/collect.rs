@@ -3,7 +3,7 @@
 use super::{seat_of, PROCESS};
 use crate::abi::asock_result;
 use crate::engine::delivery;
-use crate::engine::record::{OperationRecord, Stage};
+use crate::engine::record::{Marks, OperationState, Stage};
 use crate::engine::seat::{Seat, Shared};
 use crate::engine::slots::Issued;
 use crate::engine::worker::tick_after;
@@ -14,7 +14,7 @@ use std::sync::MutexGuard;
 use std::time::{Duration, Instant};
 
 /// The record of an operation that can still be reached.
-fn record_of(shared: &mut Shared, handle: Handle) -> Option<&mut OperationRecord> {
+fn record_of(shared: &mut Shared, handle: Handle) -> Option<&mut OperationState> {
     let record = shared.operations.get(handle.slot, handle.generation)?;
     (record.stage != Stage::Retired).then_some(record)
 }
@@ -48,7 +48,7 @@ fn wait_until_done<'a>(
         if left == Some(Duration::ZERO) {
             return Err(Status::TimedOut);
         }
-        record.awaited = true;
+        record.marks.set(Marks::AWAITED);
         shared = seat.wait(shared, handle.slot, left);
     }
 }
@@ -87,10 +87,10 @@ pub fn check_end(operation: u64) -> Answer<()> {
 /// `asock_end` is for operations that nothing else tells of.
 fn may_be_ended(shared: &mut Shared, handle: Handle) -> Answer<()> {
     let record = record_of(shared, handle).ok_or(Status::BadHandle)?;
-    if record.forgotten {
+    if record.marks.has(Marks::FORGOTTEN) {
         return Err(Status::BadHandle);
     }
-    if record.collected {
+    if record.marks.has(Marks::COLLECTED) {
         Ok(())
     } else {
         Err(Status::InvalidState)
@@ -102,9 +102,10 @@ pub fn forget(operation: u64) -> Answer<()> {
     let mut shared = seat.lock();
     may_be_ended(&mut shared, handle)?;
     let record = record_of(&mut shared, handle).ok_or(Status::BadHandle)?;
-    record.collected = false;
-    record.forgotten = true;
-    let (done, awaited) = (record.stage == Stage::Done, record.awaited);
+    record.marks.clear(Marks::COLLECTED);
+    record.marks.set(Marks::FORGOTTEN);
+    let awaited = record.marks.has(Marks::AWAITED);
+    let done = record.stage == Stage::Done;
     if done {
         shared.retire(handle.slot);
     }
@@ -120,7 +121,7 @@ pub fn cancel(operation: u64) -> Answer<()> {
     let mut shared = seat.lock();
     let record = record_of(&mut shared, handle).ok_or(Status::BadHandle)?;
     if record.stage == Stage::Pending {
-        record.canceled = true;
+        record.marks.set(Marks::CANCELED);
         shared.link_operation(handle.slot);
         seat.hand_over(shared);
     }
@@ -134,9 +135,8 @@ pub fn set_deadline(operation: u64, timeout_ms: i64) -> Answer<()> {
     let mut shared = seat.lock();
     let record = record_of(&mut shared, handle).ok_or(Status::BadHandle)?;
     if record.stage == Stage::Pending {
-        record.set_deadline(deadline);
-        record.deadline_changed = true;
-        shared.link_operation(handle.slot);
+        let changed = shared.change_deadline(handle.slot, deadline);
+        changed.map_err(|_| Status::OutOfMemory)?;
         seat.hand_over(shared);
     }
     Ok(())

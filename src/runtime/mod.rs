@@ -366,9 +366,9 @@ impl Runtime {
         poll.take_over();
         let mut now = clock::now_ns();
         for seat in &self.seats {
-            while let Some(call) = delivery::take_ready(seat) {
+            while let Some((call, may)) = delivery::take_ready(seat) {
                 if call.callback.is_some() {
-                    now = call.make(seat, now);
+                    (now, _) = call.make(seat, (now, may), false);
                 }
             }
         }
@@ -440,8 +440,8 @@ extern "C" fn at_exit() {
     let own = delivery::calls_here(process.number());
     loop {
         let seats = process.seats.iter().filter_map(OnceCell::get);
-        let running: u32 = seats.map(|seat| seat.calling.load(Ordering::SeqCst)).sum();
-        if running <= own || clock::now_ns() >= until {
+        let running = seats.filter(|seat| seat.lock().calling).count();
+        if running <= own as usize || clock::now_ns() >= until {
             return;
         }
         thread::sleep_ms(1);

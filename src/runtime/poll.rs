@@ -68,12 +68,12 @@ pub fn dispatch(
         // What becomes ready meanwhile is for the next call: an endless chain must not hold a
         // frame.
         while taken < ready && called < most && now - start < budget_ns {
-            let Some(call) = delivery::take_ready(seat) else {
+            let Some((call, may)) = delivery::take_ready(seat) else {
                 break;
             };
             taken += 1;
             if call.callback.is_some() {
-                now = call.make(seat, now);
+                (now, _) = call.make(seat, (now, may), false);
                 called += 1;
             }
         }

@@ -4,14 +4,12 @@ use super::setting::Setting;
 use super::submit::{begin_shutdown, in_service};
 use super::{runtime_of, seat_of, Kind};
 use crate::address::{Address, Family};
-use crate::engine::record::{Settings, SocketRecord};
-use crate::engine::seat::Service;
-use crate::foreign;
+use crate::engine::record::{Marks, Settings, SocketRecord};
+use crate::engine::seat::{Seat, Service};
 use crate::handle::HandleKind;
 use crate::status::{Answer, OsError, Status};
-use crate::sys::{option, socket as system, Descriptor, SocketOption};
+use crate::sys::{option, socket as system, RawDescriptor, SocketOption};
 use std::sync::atomic::Ordering;
-use std::sync::Arc;
 
 pub fn open(runtime: u64, kind: Kind) -> Answer<u64> {
     let runtime = runtime_of(runtime)?;
@@ -65,9 +63,28 @@ fn with_record<T>(socket: u64, body: impl FnOnce(&mut SocketRecord) -> Answer<T>
     body(record.ok_or(Status::BadHandle)?)
 }
 
-/// The descriptor, kept open for as long as it is looked at.
-fn pinned(record: &SocketRecord) -> Option<(Arc<Descriptor>, Family)> {
-    Some((record.descriptor.clone()?, record.family?))
+/// A socket's descriptor, kept open for as long as it is looked at.
+struct Pinned {
+    seat: &'static Seat,
+    raw: RawDescriptor,
+    family: Family,
+}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        let left = self.seat.lock().pins.unpin(self.raw);
+        drop(left); // Not under the lock: it is a system call.
+    }
+}
+
+/// The descriptor of a socket, if it has one.
+fn pinned(socket: u64) -> Answer<Option<Pinned>> {
+    let (seat, handle) = seat_of(socket, HandleKind::Socket)?;
+    let mut shared = seat.lock();
+    let record = shared.sockets.get(handle.slot, handle.generation);
+    let family = record.ok_or(Status::BadHandle)?.family;
+    let raw = shared.pin(handle.slot).map_err(|_| Status::OutOfMemory)?;
+    Ok(raw.map(|raw| Pinned { seat, raw, family }))
 }
 
 fn failed(error: OsError) -> Status {
@@ -75,10 +92,8 @@ fn failed(error: OsError) -> Status {
 }
 
 fn settings(record: &mut SocketRecord) -> Answer<&mut Settings> {
-    if record.settings.is_none() {
-        record.settings = Some(foreign::try_box(Settings::default()).ok_or(Status::OutOfMemory)?);
-    }
-    record.settings.as_deref_mut().ok_or(Status::OutOfMemory)
+    let rare = record.rare().ok_or(Status::OutOfMemory)?;
+    Ok(&mut rare.settings)
 }
 
 pub fn set_option(socket: u64, setting: Setting, value: i64) -> Answer<()> {
@@ -101,15 +116,14 @@ pub fn set_option(socket: u64, setting: Setting, value: i64) -> Answer<()> {
         }
     };
     loop {
-        let descriptor = with_record(socket, |record| Ok(pinned(record)))?;
-        if let Some((descriptor, family)) = &descriptor {
-            option::set(descriptor.raw(), *family, option, value).map_err(failed)?;
+        let seen = pinned(socket)?;
+        if let Some(Pinned { raw, family, .. }) = seen {
+            option::set(raw, family, option, value).map_err(failed)?;
         }
         // Kept for the descriptors to come. If one has come meanwhile it knows nothing of it yet.
         let current = with_record(socket, |record| {
-            let seen = descriptor.as_ref().map(|(descriptor, _)| descriptor);
-            let current = match (seen, &record.descriptor) {
-                (Some(seen), Some(now)) => Arc::ptr_eq(seen, now),
+            let current = match (&seen, &record.descriptor) {
+                (Some(seen), Some(now)) => seen.raw == now.raw(),
                 (None, Some(_)) => false,
                 (_, None) => true,
             };
@@ -127,10 +141,10 @@ pub fn set_option(socket: u64, setting: Setting, value: i64) -> Answer<()> {
 /// Notes an option for the descriptors to come. A connected socket has its last one, and only its
 /// lingering matters for the close.
 fn keep(record: &mut SocketRecord, option: SocketOption, value: i64) -> Answer<()> {
-    if record.connected && option != SocketOption::LingerS {
+    if record.marks.has(Marks::CONNECTED) && option != SocketOption::LingerS {
         return Ok(());
     }
-    if record.settings.is_none() && default_of(option) == Some(value) {
+    if record.settings().is_none() && default_of(option) == Some(value) {
         return Ok(());
     }
     let kept = settings(record)?;
@@ -153,7 +167,7 @@ pub fn get_option(socket: u64, setting: Setting) -> Answer<i64> {
         Setting::System(option) => option,
         own => {
             return with_record(socket, |record| {
-                let kept = record.settings.as_deref();
+                let kept = record.settings();
                 let value = match own {
                     Setting::SendQueued => Some(record.queued),
                     Setting::ConnectTimeoutMs => kept.map(|kept| kept.connect_timeout_ms),
@@ -166,17 +180,12 @@ pub fn get_option(socket: u64, setting: Setting) -> Answer<i64> {
             })
         }
     };
-    let (pinned, kept) = with_record(socket, |record| {
-        let kept = record.settings.as_ref();
-        Ok((
-            pinned(record),
-            kept.and_then(|kept| kept.system[option as usize]),
-        ))
+    let kept = with_record(socket, |record| {
+        let kept = record.settings();
+        Ok(kept.and_then(|kept| kept.system[option as usize]))
     })?;
-    match (pinned, kept.or(default_of(option))) {
-        (Some((descriptor, family)), _) => {
-            option::get(descriptor.raw(), family, option).map_err(failed)
-        }
+    match (pinned(socket)?, kept.or(default_of(option))) {
+        (Some(pinned), _) => option::get(pinned.raw, pinned.family, option).map_err(failed),
         (None, Some(value)) => Ok(value),
         (None, None) => {
             // Nothing was set, so it is what the system gives to every new socket.
@@ -191,12 +200,12 @@ pub fn get_option(socket: u64, setting: Setting) -> Answer<i64> {
 }
 
 pub fn local_address(socket: u64) -> Answer<Address> {
-    match with_record(socket, |record| Ok(pinned(record)))? {
+    match pinned(socket)? {
         None => Ok(Address::NONE),
-        Some((descriptor, _)) => system::local_name(descriptor.raw()).map_err(failed),
+        Some(pinned) => system::local_name(pinned.raw).map_err(failed),
     }
 }
 
 pub fn remote_address(socket: u64) -> Answer<Address> {
-    with_record(socket, |record| Ok(record.remote.address()))
+    with_record(socket, |record| Ok(record.peer()))
 }

@@ -3,8 +3,8 @@
 use super::{runtime_of, seat_of};
 use crate::abi;
 use crate::address::Address;
-use crate::engine::operation::{Fault, Flags, Kind, Payload, NONE};
-use crate::engine::record::{Course, OperationRecord, Settings, SocketRecord};
+use crate::engine::operation::{Begin, Fault, Flags, Kind, Payload, NONE};
+use crate::engine::record::{Marks, Settings, SocketRecord};
 use crate::engine::resolver::{Asker, Resolver};
 use crate::engine::seat::{Seat, Service, Shared};
 use crate::engine::worker::tick_after;
@@ -20,8 +20,8 @@ struct Draft {
     flags: Flags,
     buffer: Buffer,
     payload: Option<Box<Payload>>,
-    /// The tick at which a timer is done; 0 for everything else.
-    due: u64,
+    /// The tick at which a timer is done.
+    due: Option<u64>,
     /// 0 is none.
     timeout_ms: u64,
 }
@@ -33,22 +33,19 @@ impl Draft {
             flags: Flags::default(),
             buffer: Buffer::EMPTY,
             payload: None,
-            due: 0,
+            due: None,
             timeout_ms: 0,
         }
     }
 }
 
 /// The tick at which an operation times out that is begun now.
-fn deadline(timeout_ms: u64) -> u64 {
-    match timeout_ms {
-        0 => 0,
-        _ => tick_after(clock::now_ns(), timeout_ms),
-    }
+fn deadline(timeout_ms: u64) -> Option<u64> {
+    (timeout_ms > 0).then(|| tick_after(clock::now_ns(), timeout_ms))
 }
 
 fn timeout(record: &SocketRecord, of: impl Fn(&Settings) -> u64) -> u64 {
-    record.settings.as_deref().map_or(0, of)
+    record.settings().map_or(0, of)
 }
 
 /// Whether the runtime still takes operations.
@@ -85,35 +82,37 @@ fn submit(
 ) -> Answer<Submitted> {
     let (id, handle) = shared.new_operation().map_err(|_| Status::OutOfMemory)?;
     notify.op.write(handle);
-    let mut record = OperationRecord {
-        kind: draft.kind,
-        flags: draft.flags,
-        collected: !shared.on_poll && notify.callback.is_none() && notify.op.wanted(),
-        begun: true,
-        socket: NONE,
-        callback: notify.callback,
-        user_data: notify.user_data,
-        buffer: draft.buffer,
-        payload: draft.payload,
-        course: Course::Pending {
-            due: draft.due,
-            deadline: deadline(draft.timeout_ms),
-        },
-        ..OperationRecord::default()
-    };
+    let mut epoch = 0;
     if let Some(socket) = socket {
-        record.socket = socket.slot;
-        record.socket_generation = socket.generation;
-        let socket = shared.sockets.at(socket.slot);
-        record.epoch = socket.epoch;
+        let record = shared.sockets.at(socket.slot);
+        epoch = record.epoch;
         match draft.kind {
-            Kind::Connect => socket.connecting += 1,
-            Kind::Send => socket.queued += draft.buffer.len() as u64,
+            Kind::Connect => record.connecting += 1,
+            Kind::Send => record.queued += draft.buffer.len() as u64,
             _ => {}
         }
     }
+    let record = shared.records.at(id);
+    record.begin(Begin {
+        kind: draft.kind,
+        socket: socket.map_or(NONE, |socket| socket.slot),
+        flags: draft.flags,
+        buffer: draft.buffer,
+        payload: draft.payload,
+        due: draft.due,
+        deadline: deadline(draft.timeout_ms),
+        epoch,
+    });
+    record.socket_generation = socket.map_or(0, |socket| socket.generation);
+    record.callback = notify.callback;
+    record.user_data = notify.user_data;
+    let collected = !shared.on_poll && notify.callback.is_none() && notify.op.wanted();
+    let state = shared.operations.at(id);
+    state.marks.set(Marks::BEGUN);
+    if collected {
+        state.marks.set(Marks::COLLECTED);
+    }
     shared.counters.begun += u64::from(draft.kind != Kind::Shutdown);
-    *shared.operations.at(id) = record;
     let generation = shared.operations.generation(id);
     shared.link_operation(id);
     seat.hand_over(shared);
@@ -165,11 +164,15 @@ pub fn begin_connect(socket: u64, host: Host<'_>, notify: Notify) -> Answer<()> 
         Host::Address(address) => Payload::Connect(address),
         Host::Name(_, port) => Payload::Name(port),
     };
+    let is_rare = matches!(&payload, Payload::Connect(peer) if peer.ipv4().is_none());
     let payload = foreign::try_box(payload).ok_or(Status::OutOfMemory)?;
     let (seat, handle, mut shared) = socket_of(socket)?;
     in_service(&shared)?;
     let resolver = shared.resolver.clone();
     let record = shared.sockets.at(handle.slot);
+    if is_rare && record.rare().is_none() {
+        return Err(Status::OutOfMemory); // There the peer is to be remembered.
+    }
     if record.connecting == u16::MAX {
         return Err(Status::QueueFull);
     }
@@ -188,7 +191,7 @@ pub fn begin_connect(socket: u64, host: Host<'_>, notify: Notify) -> Answer<()> 
 /// Finds the addresses of a host. `room` counts addresses, not bytes.
 pub fn begin_resolve(runtime: u64, host: Host<'_>, room: Buffer, notify: Notify) -> Answer<()> {
     let payload = match host {
-        Host::Address(address) => Payload::Race(vec![address]),
+        Host::Address(address) => Payload::Found(vec![address]),
         Host::Name(_, port) => Payload::Name(port),
     };
     let payload = foreign::try_box(payload).ok_or(Status::OutOfMemory)?;
@@ -212,8 +215,9 @@ pub fn begin_resolve(runtime: u64, host: Host<'_>, room: Buffer, notify: Notify)
 pub fn begin_send(socket: u64, data: Buffer, flags: u32, notify: Notify) -> Answer<()> {
     let payload = if flags & abi::ASOCK_SEND_COPY != 0 {
         super::check_socket(socket)?; // Before the copy, which may be long.
-        let copy = data.copy().ok_or(Status::OutOfMemory)?;
-        Some(foreign::try_box(Payload::Copy(copy)).ok_or(Status::OutOfMemory)?)
+        let bytes = data.copy().ok_or(Status::OutOfMemory)?;
+        let copy = Payload::Copy { bytes, given: data };
+        Some(foreign::try_box(copy).ok_or(Status::OutOfMemory)?)
     } else {
         None
     };
@@ -284,7 +288,7 @@ pub fn begin_shutdown(socket: u64, receive: bool, send: bool) -> Answer<()> {
         return Err(Status::Internal);
     }
     let record = shared.sockets.at(handle.slot);
-    if !record.connected && record.connecting == 0 {
+    if !record.marks.has(Marks::CONNECTED) && record.connecting == 0 {
         return Err(Status::NotConnected);
     }
     let draft = Draft {
@@ -304,7 +308,7 @@ pub fn begin_timer(runtime: u64, delay_ms: u64, notify: Notify) -> Answer<()> {
     let shared = runtime.lock(seat)?;
     in_service(&shared)?;
     let draft = Draft {
-        due: tick_after(clock::now_ns(), delay_ms),
+        due: Some(tick_after(clock::now_ns(), delay_ms)),
         ..Draft::new(Kind::Timer)
     };
     submit(seat, shared, None, draft, &notify).map(|_| ())

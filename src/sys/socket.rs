@@ -5,6 +5,7 @@ use crate::address::{Address, Family};
 use crate::foreign::Buffer;
 use crate::status::OsError;
 use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 /// The name of a descriptor. Whoever uses it sees to it that the descriptor is still open: by owning the
 /// [`Descriptor`], or by keeping its owner from dropping it.
@@ -12,37 +13,35 @@ use std::mem::MaybeUninit;
 pub struct RawDescriptor(pub(super) libc::c_int);
 
 impl RawDescriptor {
+    /// No descriptor.
+    pub const NONE: RawDescriptor = RawDescriptor(-1);
+
+    /// The descriptor, if it is one.
+    pub fn get(self) -> Option<RawDescriptor> {
+        (self != RawDescriptor::NONE).then_some(self)
+    }
+
     /// The number as the application sees it.
     pub fn number(self) -> i64 {
         i64::from(self.0)
     }
 }
 
-/// A descriptor that is ours, and is closed when this is dropped.
+/// A descriptor that is ours, and is closed when this is dropped. Linux gives the number free also when the close reports
+/// an error or an interruption: it is never tried again, which could close one that another thread just got.
 #[derive(Debug)]
-pub struct Descriptor {
-    raw: RawDescriptor,
-}
+pub struct Descriptor(OwnedFd);
 
 impl Descriptor {
     /// Takes over a descriptor that a system call has just given.
     pub(super) fn owning(number: libc::c_int) -> Descriptor {
         debug_assert!(number >= 0);
-        Descriptor {
-            raw: RawDescriptor(number),
-        }
+        // SAFETY: the system has just given it to the caller, so it is open and nobody else's.
+        Descriptor(unsafe { OwnedFd::from_raw_fd(number) })
     }
 
     pub fn raw(&self) -> RawDescriptor {
-        self.raw
-    }
-}
-
-impl Drop for Descriptor {
-    fn drop(&mut self) {
-        // SAFETY: the descriptor is ours, and nobody uses it after this. Linux gives the number free also when it
-        // reports an error or an interruption: trying again could close a descriptor that another thread just got.
-        unsafe { libc::close(self.raw.0) };
+        RawDescriptor(self.0.as_raw_fd())
     }
 }
 

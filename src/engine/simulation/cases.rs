@@ -4,8 +4,9 @@
 use crate::address::{Address, Family};
 use crate::driver::sim::{fill, read, Memory, PIPE, REFUSED, RESET};
 use crate::driver::{Lane, Outcome, Request, Token};
-use crate::engine::arena::Growth;
-use crate::engine::operation::{Begin, Fault, Flags, Kind, Payload, Phase};
+use crate::engine::arena::{chunk, Growth};
+use crate::engine::handover::SeatSide;
+use crate::engine::operation::{Begin, Fault, Flags, Kind, Operation, Payload};
 use crate::engine::socket::{Engine, Steps};
 use crate::status::Status;
 
@@ -83,6 +84,7 @@ impl Steps for Script {
 /// One socket, and the operations in the order in which they are begun: the first is number 0.
 struct Desk {
     engine: Engine,
+    seat: SeatSide<Operation>,
     script: Script,
     memory: Memory,
     count: u32,
@@ -92,15 +94,16 @@ struct Desk {
 impl Desk {
     fn new() -> Desk {
         let mut engine = Engine::new(0);
-        let (mut operations, mut sockets) = (Growth::new(), Growth::new());
+        let (mut seat, mut sockets) = (SeatSide::new(), Growth::new());
         for chunk in 0..4 {
-            operations.give(chunk).expect("there is memory");
+            seat.grow(chunk).expect("there is memory");
         }
-        sockets.give(0).expect("there is memory");
-        engine.operations.accept(&mut operations);
+        sockets.give(0, chunk).expect("there is memory");
+        engine.operations.accept(&mut seat);
         engine.sockets.accept(&mut sockets);
         Desk {
             engine,
+            seat,
             script: Script::default(),
             memory: Memory::new(256),
             count: 0,
@@ -130,7 +133,9 @@ impl Desk {
             deadline: None,
             epoch: self.epoch,
         };
-        self.engine.begin(self.count, begin, &mut self.script);
+        self.seat.at(self.count).begin(begin);
+        self.seat.hand(self.count);
+        self.engine.begin(self.count, &mut self.script);
         self.count += 1;
     }
 
@@ -190,11 +195,10 @@ impl Desk {
     /// Makes the next result visible.
     fn tell_one(&mut self) -> Option<(u32, Status, usize)> {
         let id = self.engine.take_finished()?;
-        let operation = &mut self.engine.operations[id];
-        operation.phase = Phase::Free;
+        self.engine.deliver(id);
+        let operation = self.seat.at(id);
         self.epoch += u8::from(operation.cuts);
-        let fault = operation.result.expect("it is finished");
-        Some((id, fault.status, operation.bytes))
+        Some((id, operation.status, operation.bytes))
     }
 
     /// Makes all results visible.

@@ -1,8 +1,9 @@
 //! The seat's inbox, which the schedules only imitate: what they take for granted of a drain.
 
+use crate::engine::inbox::Event;
 use crate::engine::operation::Kind;
-use crate::engine::record::OperationRecord;
-use crate::engine::seat::{Event, Seat};
+use crate::engine::record::Marks;
+use crate::engine::seat::Seat;
 use crate::engine::socket::Engine;
 
 /// The worker takes a few entries at a time. If it saw the drain before the last of them, those
@@ -15,11 +16,8 @@ fn a_drain_is_over_all_that_was_begun_before_it() {
     let mut shared = seat.lock();
     for _ in 0..COUNT {
         let (id, _) = shared.new_operation().expect("there is memory");
-        *shared.operations.at(id) = OperationRecord {
-            kind: Kind::Timer,
-            begun: true,
-            ..OperationRecord::default()
-        };
+        shared.records.at(id).kind = Kind::Timer;
+        shared.operations.at(id).marks.set(Marks::BEGUN);
         shared.link_operation(id);
     }
     shared.drain = true;

@@ -5,7 +5,7 @@ use super::{lane_of, Place, Simulation, CANARY, MARGIN, PATTERN, POISON};
 use crate::driver::sim::{fill, read};
 use crate::driver::{Lane, Token};
 use crate::engine::connect::FIRST_ATTEMPT;
-use crate::engine::operation::{Fault, Kind, Phase};
+use crate::engine::operation::{Fault, Kind};
 use crate::foreign::Buffer;
 use crate::status::{OsError, Status};
 
@@ -17,12 +17,12 @@ impl Simulation {
     pub fn judge(&mut self, number: usize) {
         let record = &self.records[number];
         assert!(record.result.is_none(), "{number} completes twice");
-        let operation = &mut self.engine.operations[record.id];
-        assert_eq!(operation.phase, Phase::Finished);
-        operation.phase = Phase::Free;
-        let fault = operation.result.expect("it is finished");
+        self.engine.deliver(record.id);
+        let operation = self.seat.at(record.id);
+        let fault = operation.fault();
         let (bytes, cuts) = (operation.bytes, operation.cuts);
-        let unreported = operation.buffer.len() - operation.reported;
+        let reported = if operation.at_once { 0 } else { bytes };
+        let unreported = operation.buffer.len().saturating_sub(reported);
         self.say(|| format!("completion of {number}: {fault:?} {bytes} cuts {cuts}"));
         let record = &mut self.records[number];
         record.result = Some((fault, bytes));
@@ -313,7 +313,7 @@ impl Simulation {
         let record = &self.records[number];
         record.result.is_none()
             && self.by_id[record.id as usize] == Some(number)
-            && self.engine.operations[record.id].phase == Phase::Queued
+            && self.engine.is_queued(record.id)
     }
 
     /// Whether an operation only waits for the driver to let go of it.

@@ -1,8 +1,8 @@
 //! What the test knows of operations and sockets, and counts.
 
 use crate::driver::Lane;
+use crate::engine::inbox::NameAnswer;
 use crate::engine::operation::{Begin, Fault, Flags, Kind};
-use crate::engine::record::NameAnswer;
 use crate::foreign::Buffer;
 
 /// An operation as the test sees it. They are told apart by their number, in the order begun.

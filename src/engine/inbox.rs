@@ -1,0 +1,192 @@
+//! What the application's threads have to tell the worker.
+//!
+//! The inbox is linked through the slots of operations and sockets, so that telling something
+//! needs no memory: a slot stands in it once, and marks say what there is to tell of it.
+
+use super::arena::OutOfMemory;
+use super::operation::{Fault, NONE};
+use super::record::{Marks, Stage};
+use super::seat::Shared;
+use super::socket::Engine;
+use crate::address::Address;
+use std::collections::VecDeque;
+
+/// Commands that the worker takes at once, so that it never holds the lock for long.
+const TAKE: usize = if cfg!(test) { 4 } else { 256 };
+/// The most events that one inbox entry turns into.
+const EVENTS_PER_ENTRY: usize = 4;
+pub const EVENTS: usize = TAKE * EVENTS_PER_ENTRY;
+
+/// Marks an inbox entry that is a socket, not an operation.
+const SOCKET_ENTRY: u32 = 1 << 31;
+
+/// The addresses of a name, or why there are none.
+pub type NameAnswer = Result<Vec<Address>, Fault>;
+
+/// What the inbox holds for the worker.
+pub enum Event {
+    Begin(u32),
+    Resolved(u32, NameAnswer),
+    Deadline(u32, Option<u64>),
+    Cancel(u32),
+    Close(u32),
+}
+
+/// The inbox itself.
+pub struct Inbox {
+    head: u32,
+    tail: u32,
+    length: usize,
+    /// Changed deadlines that the worker has not seen yet, and what look-ups have brought.
+    deadlines: VecDeque<(u32, Option<u64>)>,
+    answers: VecDeque<(u32, NameAnswer)>,
+}
+
+impl Inbox {
+    pub const fn new() -> Inbox {
+        Inbox {
+            head: NONE,
+            tail: NONE,
+            length: 0,
+            deadlines: VecDeque::new(),
+            answers: VecDeque::new(),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+}
+
+/// Takes what is kept for an operation out of a list, where it is mostly the first.
+fn take_from<T>(list: &mut VecDeque<(u32, T)>, id: u32) -> Option<T> {
+    let at = list.iter().position(|entry| entry.0 == id)?;
+    list.remove(at).map(|entry| entry.1)
+}
+
+impl Shared {
+    fn set_link(&mut self, entry: u32, next: u32) {
+        match entry & SOCKET_ENTRY {
+            0 => self.operations.set_link(entry, next),
+            _ => self.sockets.set_link(entry & !SOCKET_ENTRY, next),
+        }
+    }
+
+    fn link(&mut self, entry: u32) {
+        self.set_link(entry, NONE);
+        match self.inbox.tail {
+            NONE => self.inbox.head = entry,
+            tail => self.set_link(tail, entry),
+        }
+        self.inbox.tail = entry;
+        self.inbox.length += 1;
+    }
+
+    /// Puts an operation into the inbox, unless it is there.
+    pub fn link_operation(&mut self, id: u32) {
+        if !self.operations.at(id).marks.set(Marks::LINKED) {
+            self.link(id);
+        }
+    }
+
+    /// Puts a socket that is to be closed into the inbox.
+    pub fn link_socket(&mut self, id: u32) {
+        if !self.sockets.at(id).marks.set(Marks::LINKED) {
+            self.link(id | SOCKET_ENTRY);
+        }
+    }
+
+    pub(super) fn unlink(&mut self) -> Option<u32> {
+        let entry = self.inbox.head;
+        if entry == NONE {
+            return None;
+        }
+        let next = if entry & SOCKET_ENTRY != 0 {
+            let slot = entry & !SOCKET_ENTRY;
+            self.sockets.at(slot).marks.clear(Marks::LINKED);
+            self.sockets.link(slot)
+        } else {
+            self.operations.at(entry).marks.clear(Marks::LINKED);
+            self.operations.link(entry)
+        };
+        self.inbox.head = next;
+        if next == NONE {
+            self.inbox.tail = NONE;
+        }
+        self.inbox.length -= 1;
+        Some(entry)
+    }
+
+    pub(super) fn take(&mut self, engine: &mut Engine, events: &mut Vec<Event>) {
+        engine.operations.accept(&mut self.records);
+        engine.sockets.accept(&mut self.sockets_growth);
+        while events.len() + EVENTS_PER_ENTRY <= EVENTS {
+            let Some(entry) = self.unlink() else { return };
+            if entry & SOCKET_ENTRY != 0 {
+                events.push(Event::Close(entry & !SOCKET_ENTRY));
+            } else {
+                self.take_operation(entry, events);
+            }
+        }
+    }
+
+    /// What there is to tell of an operation, which may be over meanwhile.
+    fn take_operation(&mut self, id: u32, events: &mut Vec<Event>) {
+        let state = self.operations.at(id);
+        let stage = state.stage;
+        if state.marks.clear(Marks::BEGUN) {
+            self.records.hand(id);
+            events.push(Event::Begin(id));
+        }
+        let state = self.operations.at(id);
+        let (answered, changed, canceled) = (
+            state.marks.clear(Marks::ANSWERED),
+            state.marks.clear(Marks::DEADLINE),
+            state.marks.clear(Marks::CANCELED),
+        );
+        let pending = stage == Stage::Pending;
+        let answer = answered.then(|| take_from(&mut self.inbox.answers, id));
+        if let (Some(answer), true) = (answer.flatten(), pending) {
+            events.push(Event::Resolved(id, answer));
+        }
+        let deadline = changed.then(|| take_from(&mut self.inbox.deadlines, id));
+        if let (Some(deadline), true) = (deadline.flatten(), pending) {
+            events.push(Event::Deadline(id, deadline));
+        }
+        if canceled && pending {
+            events.push(Event::Cancel(id));
+        }
+        if stage == Stage::Retired {
+            self.release_operation(id);
+        }
+    }
+
+    /// The name of a pending operation has been looked up.
+    pub fn answer(&mut self, id: u32, answer: NameAnswer) {
+        if !self.operations.at(id).marks.set(Marks::ANSWERED) {
+            self.inbox.answers.push_back((id, answer));
+            self.link_operation(id);
+        }
+    }
+
+    /// Sets the deadline of a pending operation anew.
+    pub fn change_deadline(&mut self, id: u32, deadline: Option<u64>) -> Result<(), OutOfMemory> {
+        if !self.operations.at(id).marks.has(Marks::DEADLINE) {
+            self.inbox
+                .deadlines
+                .try_reserve(1)
+                .map_err(|_| OutOfMemory)?;
+            self.inbox.deadlines.push_back((id, deadline));
+            self.operations.at(id).marks.set(Marks::DEADLINE);
+            self.link_operation(id);
+        } else if let Some(change) = self
+            .inbox
+            .deadlines
+            .iter_mut()
+            .find(|change| change.0 == id)
+        {
+            change.1 = deadline;
+        }
+        Ok(())
+    }
+}
