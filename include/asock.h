@@ -1000,7 +1000,7 @@ asock_status asock_poll_fd(asock_runtime runtime, int64_t *fd);
 asock_status asock_wake(asock_runtime runtime);
 
 /**
- * Makes a socket in a runtime: ASOCK_STREAM or ASOCK_DATAGRAM (this version: ASOCK_NOT_SUPPORTED). It has no descriptor
+ * Makes a socket in a runtime: ASOCK_STREAM or ASOCK_DATAGRAM. It has no descriptor
  * of the system yet, since the address that it will connect to decides of which family that is.
  *
  * `*socket` is written on ASOCK_OK; the caller owns the socket and closes it with `asock_close` or `asock_begin_close`.
@@ -1033,13 +1033,24 @@ asock_status asock_release(asock_socket socket,
                            int64_t *os_socket);
 
 /**
- * Gives a socket its local address: `host` is a literal address, "unix:PATH" (the port is then ignored), or NULL for any
- * address, of both families. Port 0 lets the system choose one. `host` is copied.
+ * Gives a socket its local address: `host` is a literal address, "unix:PATH" or "unix:@NAME" (the port is then ignored),
+ * or NULL for any address, of both families ("::" is the same): an IPv6 socket that takes IPv4 too, unless ASOCK_OPTION_V6_ONLY was set, and
+ * IPv4 alone on a machine without IPv6. Port 0 lets the system choose one, which `asock_local_address` then tells. `host`
+ * is copied.
  *
- * Any thread; makes one short system call on the calling thread. This version: ASOCK_NOT_SUPPORTED. Other returns:
+ * The socket gets its descriptor here, and the options that were set before hold for it. A stream socket may then listen
+ * or connect. A connect that fails leaves the socket bound: it keeps its descriptor, its address, and a port that was
+ * given; one that the system chose may be another after that. A name is tried one address after the other.
+ *
+ * "unix:PATH" makes a file; one that is there already, even a stale one, is ASOCK_ADDRESS_IN_USE and is never removed. The
+ * file that was made is removed when the socket is closed or its runtime stops, unless something else is in its place by
+ * then; after `asock_release` it is the caller's. A relative path is looked up again then.
+ *
+ * Any thread, also inside a callback; makes a few short system calls on the calling thread. Returns ASOCK_OK;
  * ASOCK_BAD_HANDLE; ASOCK_FORKED; ASOCK_INVALID_ARGUMENT for a host that is empty, longer than 253 bytes, not UTF-8 or no
- * literal address; ASOCK_INVALID_STATE for a socket that has a local address; ASOCK_ADDRESS_IN_USE;
- * ASOCK_ADDRESS_NOT_AVAILABLE; ASOCK_ACCESS_DENIED.
+ * literal address; ASOCK_INVALID_STATE for a socket that is bound, connecting or connected; ASOCK_ADDRESS_IN_USE;
+ * ASOCK_ADDRESS_NOT_AVAILABLE, also for a path in no directory; ASOCK_ACCESS_DENIED; ASOCK_TOO_MANY_SOCKETS where the
+ * system has no more descriptors; ASOCK_OUT_OF_MEMORY; what the system says to an option set before.
  */
 asock_status asock_bind(asock_socket socket,
                         const char *host,

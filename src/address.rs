@@ -158,6 +158,33 @@ impl Address {
         }
     }
 
+    /// Any address of this machine, of one of the families that have ports.
+    pub fn any(family: Family, port: u16) -> Address {
+        match family {
+            Family::Ipv6 => Address::ipv6(Ipv6Addr::UNSPECIFIED, port, 0),
+            _ => Address::of_ipv4(Ipv4Addr::UNSPECIFIED, port),
+        }
+    }
+
+    /// What a socket of that family says for this address: one for both families writes IPv4 its own way.
+    pub fn for_family(self, family: Family) -> Address {
+        match (family, self.ipv4()) {
+            (Family::Ipv6, Some((host, port))) => Address::ipv6(host.to_ipv6_mapped(), port, 0),
+            _ => self,
+        }
+    }
+
+    /// The path of a unix socket that has one.
+    pub fn path(&self) -> Option<&[u8]> {
+        if self.family() != Family::Unix {
+            return None;
+        }
+        match &self.as_bytes()[UNIX_PATH_AT..] {
+            [] | [0, ..] => None,
+            path => Some(path.strip_suffix(&[0]).unwrap_or(path)),
+        }
+    }
+
     /// Whether it never leaves this machine.
     #[cfg(test)]
     pub fn is_loopback(&self) -> bool {

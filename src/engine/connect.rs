@@ -27,11 +27,14 @@ impl Engine {
         let Some(id) = self.sockets[index].connects.first() else {
             return false;
         };
-        match self.operations[id].payload.as_deref() {
+        let given = self.sockets[index].given;
+        match self.operations[id].payload.as_deref_mut() {
             Some(Payload::Connect(address)) => {
+                *address = given.map_or(*address, |family| address.for_family(family));
                 let family = address.family();
                 self.start_single(index, family, steps)
             }
+            Some(Payload::Found(_)) if given.is_some() => self.start(index, Lane::Output, steps),
             Some(Payload::Race(..)) => {
                 self.go_on_racing(index, id, steps);
                 // An attempt may be over at once, and then what has waited for it goes on.
@@ -87,11 +90,18 @@ impl Engine {
         match found {
             Err(fault) => self.abort_queued(id, fault, steps),
             Ok(addresses) => {
-                if let Some(payload) = operation.payload.as_deref_mut() {
-                    *payload = match addresses[..] {
-                        [only] => Payload::Connect(only),
-                        _ => Payload::Race(interleave(&addresses), Race::new(addresses.len())),
-                    };
+                let found = match addresses[..] {
+                    [only] => Payload::Connect(only),
+                    _ => {
+                        let mut order = interleave(&addresses);
+                        match self.in_turn(index, &mut order) {
+                            true => Payload::Found(order),
+                            false => Payload::Race(order, Race::new(addresses.len())),
+                        }
+                    }
+                };
+                if let Some(payload) = self.operations[id].payload.as_deref_mut() {
+                    *payload = found;
                 }
             }
         }
@@ -258,10 +268,11 @@ impl Engine {
         };
         let fate = self.operations[id].fate.unwrap_or(Status::Canceled);
         match outcome {
+            Outcome::Failed(_) if self.try_next(index, id, steps) => {}
             Outcome::Failed(error) => self.connect_failed(index, Fault::system(error), steps),
             Outcome::Canceled => self.connect_failed(index, Fault::of(fate), steps),
             Outcome::Done(_) => {
-                let remote = self.operations[id].payload.take();
+                let remote = self.take_remote(id);
                 if let Err(fault) = steps.connected(index, remote) {
                     return self.connect_failed(index, fault, steps);
                 }
@@ -282,10 +293,8 @@ impl Engine {
     /// The connect is over, and so is everything that waited for it; the handle may try again.
     pub(super) fn connect_failed(&mut self, index: u32, fault: Fault, steps: &mut impl Steps) {
         self.end_race(index, steps);
+        self.leave_attempt(index, steps);
         let socket = &mut self.sockets[index];
-        if std::mem::take(&mut socket.open) {
-            steps.discard(index);
-        }
         socket.state = State::Idle;
         socket.send_shut = false;
         socket.receive_shut_pending = false;

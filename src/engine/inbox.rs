@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 /// Commands that the worker takes at once, so that it never holds the lock for long.
 const TAKE: usize = if cfg!(test) { 4 } else { 256 };
 /// The most events that one inbox entry turns into.
-const EVENTS_PER_ENTRY: usize = 4;
+const EVENTS_PER_ENTRY: usize = 5;
 pub const EVENTS: usize = TAKE * EVENTS_PER_ENTRY;
 
 /// Marks an inbox entry that is a socket, not an operation.
@@ -29,6 +29,9 @@ pub enum Event {
     Resolved(u32, NameAnswer),
     Deadline(u32, Option<u64>),
     Cancel(u32),
+    /// The socket has a descriptor that did not come from its worker. It is told before whatever
+    /// was begun on the socket after that.
+    Arrived(u32),
     Close(u32),
 }
 
@@ -123,10 +126,18 @@ impl Shared {
         while events.len() + EVENTS_PER_ENTRY <= EVENTS {
             let Some(entry) = self.unlink() else { return };
             if entry & SOCKET_ENTRY != 0 {
-                events.push(Event::Close(entry & !SOCKET_ENTRY));
+                let socket = entry & !SOCKET_ENTRY;
+                self.take_arrival(socket, events);
+                events.push(Event::Close(socket));
             } else {
                 self.take_operation(entry, events);
             }
+        }
+    }
+
+    fn take_arrival(&mut self, socket: u32, events: &mut Vec<Event>) {
+        if self.sockets.at(socket).marks.clear(Marks::ARRIVED) {
+            events.push(Event::Arrived(socket));
         }
     }
 
@@ -135,6 +146,10 @@ impl Shared {
         let state = self.operations.at(id);
         let stage = state.stage;
         if state.marks.clear(Marks::BEGUN) {
+            let socket = self.records.at(id).socket;
+            if socket != NONE {
+                self.take_arrival(socket, events);
+            }
             self.records.hand(id);
             events.push(Event::Begin(id));
         }

@@ -1,10 +1,11 @@
-//! The machinery of a worker. Pure: `socket` with `connect`, `transfer` and `abort`, which are the
-//! rules, on `operation`, `race`, `timer`, `arena` and `slots`; shared with the application's
+//! The machinery of a worker. Pure: `socket` with `arrival`, `connect`, `transfer` and `abort`, which are
+//! the rules, on `operation`, `race`, `timer`, `arena` and `slots`; shared with the application's
 //! threads: `record`, `handover`, `pins`, `inbox`, `seat`, `delivery`; off the workers: `resolver`; and `worker`, which joins
 //! them.
 
 mod abort;
 pub mod arena;
+mod arrival;
 mod connect;
 pub mod delivery;
 pub mod handover;

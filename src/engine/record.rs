@@ -5,7 +5,9 @@
 use super::operation::NONE;
 use crate::address::{Address, Family};
 use crate::foreign;
-use crate::sys::{Descriptor, SocketOption};
+use crate::status::{Answer, Status};
+use crate::sys::server::BoundFile;
+use crate::sys::{self, Descriptor, RawDescriptor, SocketOption, SysResult};
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 /// Where an operation stands, seen from outside.
@@ -46,6 +48,8 @@ impl Marks {
     pub const CONNECTED: Marks = Marks(1 << 1);
     /// Its peer is no IPv4 address and stands with the rare things.
     pub const PEER_IS_RARE: Marks = Marks(1 << 2);
+    /// The worker has not heard of its descriptor yet; see `Event::Arrived`.
+    pub const ARRIVED: Marks = Marks(1 << 3);
 
     pub fn has(self, marks: Marks) -> bool {
         self.0 & marks.0 != 0
@@ -88,12 +92,29 @@ pub struct Settings {
     pub receive_timeout_ms: u64,
     pub accept_timeout_ms: u64,
     pub send_queue_limit: u64,
+    /// The file that a bind has made.
+    pub file: Option<Box<BoundFile>>,
 }
 
 impl Settings {
     pub fn kept(&self) -> impl Iterator<Item = (SocketOption, i64)> + '_ {
         let pairs = SocketOption::ALL.iter().zip(&self.system);
         pairs.filter_map(|(&option, value)| Some((option, (*value)?)))
+    }
+
+    /// Sets on a descriptor what was kept for it.
+    pub fn apply(
+        &self,
+        descriptor: RawDescriptor,
+        family: Family,
+        kind: sys::Kind,
+    ) -> SysResult<()> {
+        let set = |option, value| sys::option::set(descriptor, family, kind, option, value);
+        if self.system[SocketOption::NoDelay as usize].is_none() {
+            set(SocketOption::NoDelay, 1)?;
+        }
+        self.kept()
+            .try_for_each(|(option, value)| set(option, value))
     }
 }
 
@@ -107,6 +128,7 @@ pub struct Rare {
 
 /// The shared half of a socket. There are many of them, so it is kept small.
 pub struct SocketRecord {
+    pub kind: sys::Kind,
     pub marks: Marks,
     pub epoch: u8,
     pub family: Family,
@@ -125,6 +147,7 @@ const _: () = assert!(size_of::<SocketRecord>() <= 32 || cfg!(not(target_pointer
 impl Default for SocketRecord {
     fn default() -> SocketRecord {
         SocketRecord {
+            kind: sys::Kind::default(),
             marks: Marks::default(),
             epoch: 0,
             family: Family::None,
@@ -138,8 +161,24 @@ impl Default for SocketRecord {
 }
 
 impl SocketRecord {
-    pub fn settings(&self) -> Option<&Settings> {
+    /// What was set on it.
+    pub fn kept(&self) -> Option<&Settings> {
         self.rare.as_deref().map(|rare| &rare.settings)
+    }
+
+    /// What was set on it, made if nothing was.
+    pub fn settings(&mut self) -> Answer<&mut Settings> {
+        let rare = self.rare().ok_or(Status::OutOfMemory)?;
+        Ok(&mut rare.settings)
+    }
+
+    /// Its descriptor, and the file that was made for it.
+    pub fn take_descriptor(&mut self) -> (Option<Descriptor>, Option<Box<BoundFile>>) {
+        let file = self
+            .rare
+            .as_mut()
+            .and_then(|rare| rare.settings.file.take());
+        (self.descriptor.take(), file)
     }
 
     /// The rare things, with room made for them; none when there is no room.

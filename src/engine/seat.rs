@@ -56,6 +56,8 @@ pub struct Shared {
     number: u16,
     pub service: Service,
     pub on_poll: bool,
+    /// The driver waits by itself; see `Driver::waits_itself`.
+    pub waits_itself: bool,
     /// The worker is to end when nothing is left to do.
     pub stopping: bool,
     /// A drain that the worker has not seen yet.
@@ -105,6 +107,7 @@ impl Seat {
                 number,
                 service: Service::Vacant,
                 on_poll: false,
+                waits_itself: false,
                 stopping: false,
                 drain: false,
                 waker: None,
@@ -138,11 +141,11 @@ impl Seat {
     }
 
     /// A slot for a new socket, with its handle.
-    pub fn new_socket(&self, shared: &mut Shared) -> Result<u64, OutOfMemory> {
-        let handle = shared.new_socket()?;
+    pub fn new_socket(&self, shared: &mut Shared) -> Result<(u32, u64), OutOfMemory> {
+        let made = shared.new_socket()?;
         self.load
             .store(shared.sockets.used() as u32, Ordering::Relaxed);
-        Ok(handle)
+        Ok(made)
     }
 
     /// The socket's slot may be used anew.
@@ -285,7 +288,7 @@ impl Shared {
         })
     }
 
-    fn new_socket(&mut self) -> Result<u64, OutOfMemory> {
+    fn new_socket(&mut self) -> Result<(u32, u64), OutOfMemory> {
         if !self.sockets.has_free() {
             let index = self.sockets.grow()?;
             self.sockets_growth.give(index, chunk).inspect_err(|_| {
@@ -293,7 +296,7 @@ impl Shared {
             })?;
         }
         let id = self.sockets.take().ok_or(OutOfMemory)?;
-        Ok(self.handle_of(HandleKind::Socket, id))
+        Ok((id, self.handle_of(HandleKind::Socket, id)))
     }
 
     pub fn handle_of(&mut self, kind: HandleKind, slot: u32) -> u64 {
@@ -431,8 +434,11 @@ impl Shared {
         }
         let Shared { sockets, pins, .. } = self;
         sockets.each_used(|_, record| {
-            let descriptor = record.descriptor.take();
+            let (descriptor, file) = record.take_descriptor();
             drop(descriptor.and_then(|descriptor| pins.let_go(descriptor)));
+            if let Some(file) = file {
+                file.remove();
+            }
         });
         owing
     }
@@ -455,7 +461,12 @@ impl Shared {
             self.operations.release(id);
         }
         let mut leaving = Vec::new();
-        self.sockets.each_used(|id, _| leaving.push(id));
+        self.sockets.each_used(|id, record| {
+            if let (_, Some(file)) = record.take_descriptor() {
+                file.remove(); // The worker has never heard of it.
+            }
+            leaving.push(id);
+        });
         for id in leaving {
             self.sockets.release(id);
         }
@@ -475,6 +486,7 @@ impl Shared {
     pub fn occupy(
         &mut self,
         waker: Waker,
+        waits_itself: bool,
         on_poll: bool,
         population: Arc<AtomicU32>,
         resolver: Arc<Resolver>,
@@ -484,6 +496,7 @@ impl Shared {
         self.records.introduce()?;
         self.service = Service::Open;
         self.on_poll = on_poll;
+        self.waits_itself = waits_itself;
         self.stopping = false;
         self.drain = false;
         self.waker = Some(waker);

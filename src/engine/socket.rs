@@ -35,6 +35,10 @@ pub trait Steps {
     fn connected(&mut self, socket: u32, remote: Option<Box<Payload>>) -> Result<(), Fault>;
     /// So many bytes of an operation that goes on have left.
     fn sent(&mut self, socket: u32, bytes: usize);
+    /// A descriptor that did not come from here is the driver's from now on; which family it is of.
+    fn arrived(&mut self, socket: u32) -> Result<Family, Fault>;
+    /// A descriptor that came from outside is as it was before a connect that has failed.
+    fn renew(&mut self, socket: u32) -> Result<(), Fault>;
     /// Closes the descriptor of a failed attempt.
     fn discard(&mut self, socket: u32);
     /// Closes the descriptor for good, if there is one. The socket's number may be used anew when
@@ -104,6 +108,8 @@ pub struct Socket {
     pub(super) lanes: [LaneState; 2],
     /// There is a descriptor.
     pub(super) open: bool,
+    /// The descriptor came from outside and outlives a failed connect; of which family it is.
+    pub(super) given: Option<Family>,
     pub(super) send_shut: bool,
     /// The receiving side is to be shut down as soon as the connection stands.
     pub(super) receive_shut_pending: bool,
@@ -293,11 +299,13 @@ impl Engine {
     /// What already speaks against an operation that arrives.
     fn refusal(&self, index: u32, kind: Kind, epoch: u8) -> Option<Fault> {
         let socket = &self.sockets[index];
+        // A socket that cannot get hold of the descriptor it was given is broken for good.
+        let for_good = socket.given.is_some() && socket.state == State::Idle;
         let concerned = match socket.trouble {
             Trouble::None => false,
             Trouble::Cut => epoch != socket.epoch,
             Trouble::SendsCut => epoch != socket.epoch && kind == Kind::Send,
-            Trouble::Broken => kind != Kind::Connect, // Once told, it is told always.
+            Trouble::Broken => kind != Kind::Connect || for_good, // Once told, it is told always.
         };
         match kind {
             _ if concerned => Some(socket.fault()),
@@ -543,6 +551,9 @@ fn request_of(operation: &Operation) -> Request<'_> {
     let flags = operation.flags();
     match (&operation.kind, operation.payload.as_deref()) {
         (Kind::Connect, Some(Payload::Connect(address))) => Request::Connect(address),
+        (Kind::Connect, Some(Payload::Found(left))) => {
+            Request::Connect(left.last().unwrap_or(&Address::NONE))
+        }
         (Kind::Receive, _) if operation.buffer.is_empty() => Request::Readable,
         (Kind::Receive, _) => Request::Receive {
             buffer: rest,

@@ -7,7 +7,7 @@ use super::connect::FIRST_ATTEMPT;
 use super::delivery::{self, Call, Poll};
 use super::inbox::{Event, EVENTS};
 use super::operation::{Fault, Kind, Payload};
-use super::record::{Marks, Settings};
+use super::record::Marks;
 use super::seat::{Route, Seat, Shared};
 use super::socket::{Engine, Steps};
 use crate::address::{Address, Family};
@@ -154,6 +154,7 @@ impl Worker {
                 Event::Resolved(id, answer) => engine.resolved(id, answer, &mut ports),
                 Event::Deadline(id, deadline) => engine.set_deadline(id, deadline),
                 Event::Cancel(id) => engine.abort(id, Status::Canceled, &mut ports),
+                Event::Arrived(socket) => engine.arrived(socket, &mut ports),
                 Event::Close(socket) => {
                     engine.close(socket, Default::default(), None, &mut ports);
                 }
@@ -343,6 +344,7 @@ impl Worker {
 struct Prepared {
     descriptor: Descriptor,
     family: Family,
+    kind: system::Kind,
     version: Option<u32>,
 }
 
@@ -363,14 +365,14 @@ impl Ports<'_> {
     ) -> SysResult<MutexGuard<'static, Shared>> {
         loop {
             let mut shared = self.seat.lock();
-            let settings = shared.sockets.at(socket).settings();
+            let settings = shared.sockets.at(socket).kept();
             let version = settings.map_or(0, |kept| kept.version);
             if prepared.version == Some(version) {
                 return Ok(shared);
             }
             let kept = settings.cloned().unwrap_or_default();
             drop(shared);
-            apply(prepared.descriptor.raw(), prepared.family, &kept)?;
+            kept.apply(prepared.descriptor.raw(), prepared.family, prepared.kind)?;
             prepared.version = Some(version);
         }
     }
@@ -409,29 +411,16 @@ impl Ports<'_> {
     }
 }
 
-fn apply(
-    descriptor: crate::sys::RawDescriptor,
-    family: Family,
-    settings: &Settings,
-) -> SysResult<()> {
-    let no_delay = settings.system[SocketOption::NoDelay as usize];
-    if no_delay.is_none() {
-        option::set(descriptor, family, SocketOption::NoDelay, 1)?;
-    }
-    for (option, value) in settings.kept() {
-        option::set(descriptor, family, option, value)?;
-    }
-    Ok(())
-}
-
 impl Steps for Ports<'_> {
     fn open(&mut self, number: u32, socket: u32, family: Family) -> Result<(), Fault> {
-        let descriptor = system::open(family, system::Kind::Stream, self.driver.waits_itself())
-            .map_err(Fault::system)?;
+        let kind = self.seat.lock().sockets.at(socket).kind;
+        let descriptor =
+            system::open(family, kind, self.driver.waits_itself()).map_err(Fault::system)?;
         let raw = descriptor.raw();
         let prepared = Prepared {
             descriptor,
             family,
+            kind,
             version: None,
         };
         let opened = match number {
@@ -508,6 +497,30 @@ impl Steps for Ports<'_> {
         self.seat.lock().sockets.at(socket).queued -= bytes as u64;
     }
 
+    fn arrived(&mut self, socket: u32) -> Result<Family, Fault> {
+        let mut shared = self.seat.lock();
+        let record = shared.sockets.at(socket);
+        let family = record.family;
+        let Some(descriptor) = &record.descriptor else {
+            return Err(Fault::of(Status::Internal));
+        };
+        let raw = descriptor.raw();
+        drop(shared);
+        let attached = self.driver.attach(socket, raw);
+        attached.map(|()| family).map_err(Fault::system)
+    }
+
+    fn renew(&mut self, socket: u32) -> Result<(), Fault> {
+        let Some(descriptor) = self.driver.descriptor(socket) else {
+            return Err(Fault::of(Status::Internal));
+        };
+        self.driver.detach(socket);
+        // It fails where nothing had begun.
+        let _ = system::disconnect(descriptor);
+        let attached = self.driver.attach(socket, descriptor);
+        attached.map_err(Fault::system)
+    }
+
     fn discard(&mut self, number: u32) {
         self.driver.detach(number);
         if number >= FIRST_ATTEMPT {
@@ -524,13 +537,16 @@ impl Steps for Ports<'_> {
     fn close(&mut self, socket: u32, reset: bool) {
         let mut shared = self.seat.lock();
         let record = shared.sockets.at(socket);
-        let descriptor = record.descriptor.take();
-        let linger = record.settings();
+        let (descriptor, file) = record.take_descriptor();
+        let (kind, linger) = (record.kind, record.kept());
         let linger = linger.and_then(|kept| kept.system[SocketOption::LingerS as usize]);
         drop(shared);
         let Some(descriptor) = descriptor else {
             return;
         };
+        if let Some(file) = file {
+            file.remove();
+        }
         let raw = descriptor.raw();
         let input_waits = self.driver.may_have_input(socket) && system::unread(raw);
         self.driver.detach(socket);
@@ -543,7 +559,7 @@ impl Steps for Ports<'_> {
         }
         if linger.is_some_and(|seconds| seconds > 0) {
             // A close that lingers would stop the worker; the system goes on sending anyway.
-            let _ = option::set(raw, Family::Ipv4, SocketOption::LingerS, -1);
+            let _ = option::set(raw, Family::Ipv4, kind, SocketOption::LingerS, -1);
         }
         let unseen = self.seat.lock().pins.let_go(descriptor);
         drop(unseen);

@@ -5,11 +5,11 @@ use std::ffi::c_char;
 use super::{guard, host_text, literal, of_runtime, of_socket, require};
 use crate::abi::*;
 use crate::address::Address;
-use crate::runtime::{self, Setting};
+use crate::runtime::{self, Local, Setting};
 use crate::status::{Answer, Status};
 use crate::sys::Kind;
 
-/// Makes a socket in a runtime: ASOCK_STREAM or ASOCK_DATAGRAM (this version: ASOCK_NOT_SUPPORTED). It has no descriptor
+/// Makes a socket in a runtime: ASOCK_STREAM or ASOCK_DATAGRAM. It has no descriptor
 /// of the system yet, since the address that it will connect to decides of which family that is.
 ///
 /// `*socket` is written on ASOCK_OK; the caller owns the socket and closes it with `asock_close` or `asock_begin_close`.
@@ -74,13 +74,24 @@ pub unsafe extern "C" fn asock_release(socket: asock_socket, os_socket: *mut i64
     })
 }
 
-/// Gives a socket its local address: `host` is a literal address, "unix:PATH" (the port is then ignored), or NULL for any
-/// address, of both families. Port 0 lets the system choose one. `host` is copied.
+/// Gives a socket its local address: `host` is a literal address, "unix:PATH" or "unix:@NAME" (the port is then ignored),
+/// or NULL for any address, of both families ("::" is the same): an IPv6 socket that takes IPv4 too, unless ASOCK_OPTION_V6_ONLY was set, and
+/// IPv4 alone on a machine without IPv6. Port 0 lets the system choose one, which `asock_local_address` then tells. `host`
+/// is copied.
 ///
-/// Any thread; makes one short system call on the calling thread. This version: ASOCK_NOT_SUPPORTED. Other returns:
+/// The socket gets its descriptor here, and the options that were set before hold for it. A stream socket may then listen
+/// or connect. A connect that fails leaves the socket bound: it keeps its descriptor, its address, and a port that was
+/// given; one that the system chose may be another after that. A name is tried one address after the other.
+///
+/// "unix:PATH" makes a file; one that is there already, even a stale one, is ASOCK_ADDRESS_IN_USE and is never removed. The
+/// file that was made is removed when the socket is closed or its runtime stops, unless something else is in its place by
+/// then; after `asock_release` it is the caller's. A relative path is looked up again then.
+///
+/// Any thread, also inside a callback; makes a few short system calls on the calling thread. Returns ASOCK_OK;
 /// ASOCK_BAD_HANDLE; ASOCK_FORKED; ASOCK_INVALID_ARGUMENT for a host that is empty, longer than 253 bytes, not UTF-8 or no
-/// literal address; ASOCK_INVALID_STATE for a socket that has a local address; ASOCK_ADDRESS_IN_USE;
-/// ASOCK_ADDRESS_NOT_AVAILABLE; ASOCK_ACCESS_DENIED.
+/// literal address; ASOCK_INVALID_STATE for a socket that is bound, connecting or connected; ASOCK_ADDRESS_IN_USE;
+/// ASOCK_ADDRESS_NOT_AVAILABLE, also for a path in no directory; ASOCK_ACCESS_DENIED; ASOCK_TOO_MANY_SOCKETS where the
+/// system has no more descriptors; ASOCK_OUT_OF_MEMORY; what the system says to an option set before.
 #[no_mangle]
 pub unsafe extern "C" fn asock_bind(
     socket: asock_socket,
@@ -88,14 +99,22 @@ pub unsafe extern "C" fn asock_bind(
     port: u16,
 ) -> asock_status {
     guard(|| {
-        runtime::check_socket(socket)?;
-        if !host.is_null() {
-            // SAFETY: the header says that a host is a text that ends with a zero.
-            let address = literal(unsafe { host_text(host) }?, port)?;
-            require(address.is_some())?;
-        }
-        Err(Status::NotSupported)
+        // SAFETY: the header says that a host is a text that ends with a zero.
+        let local = of_socket(socket, unsafe { local(host, port) })?;
+        runtime::bind(socket, local)
     })
+}
+
+/// An address of this machine.
+///
+/// Safety: as for `host_text`, or NULL.
+unsafe fn local(host: *const c_char, port: u16) -> Answer<Local> {
+    if host.is_null() {
+        return Ok(Local::Any(port));
+    }
+    // SAFETY: passed on by the caller of this function.
+    let address = literal(unsafe { host_text(host) }?, port)?;
+    address.map(Local::Address).ok_or(Status::InvalidArgument)
 }
 
 /// Lets a bound stream socket accept connections. `backlog` is how many may wait to be accepted; a negative number means

@@ -5,6 +5,7 @@
 //! makes its own when it needs one, and takes no lock that a thread of its parent may hold. The
 //! seats of a child are numbered after those of its parent, so a handle shows whose it is.
 
+mod bind;
 mod collect;
 mod poll;
 mod setting;
@@ -14,6 +15,7 @@ mod submit;
 #[cfg(test)]
 mod tests;
 
+pub use bind::{bind, Local};
 pub use collect::{cancel, check_end, end, forget, set_deadline, wait};
 pub use poll::{dispatch, poll, poll_fd, wake};
 pub use setting::Setting;

@@ -4,7 +4,7 @@ use super::setting::Setting;
 use super::submit::{begin_shutdown, in_service};
 use super::{runtime_of, seat_of, Kind};
 use crate::address::{Address, Family};
-use crate::engine::record::{Marks, Settings, SocketRecord};
+use crate::engine::record::{Marks, SocketRecord};
 use crate::engine::seat::{Seat, Service};
 use crate::handle::HandleKind;
 use crate::status::{Answer, OsError, Status};
@@ -13,9 +13,6 @@ use std::sync::atomic::Ordering;
 
 pub fn open(runtime: u64, kind: Kind) -> Answer<u64> {
     let runtime = runtime_of(runtime)?;
-    if kind == Kind::Datagram {
-        return Err(Status::NotSupported);
-    }
     let seat = runtime.least_loaded();
     let mut shared = runtime.lock(seat)?;
     in_service(&shared)?;
@@ -28,10 +25,12 @@ pub fn open(runtime: u64, kind: Kind) -> Answer<u64> {
         .sockets
         .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
     counted.map_err(|_| Status::TooManySockets)?;
-    seat.new_socket(&mut shared).map_err(|_| {
+    let (slot, socket) = seat.new_socket(&mut shared).map_err(|_| {
         runtime.sockets.fetch_sub(1, Ordering::Relaxed);
         Status::OutOfMemory
-    })
+    })?;
+    shared.sockets.at(slot).kind = kind;
+    Ok(socket)
 }
 
 pub fn close(socket: u64) -> Answer<()> {
@@ -68,6 +67,7 @@ struct Pinned {
     seat: &'static Seat,
     raw: RawDescriptor,
     family: Family,
+    kind: Kind,
 }
 
 impl Drop for Pinned {
@@ -82,18 +82,19 @@ fn pinned(socket: u64) -> Answer<Option<Pinned>> {
     let (seat, handle) = seat_of(socket, HandleKind::Socket)?;
     let mut shared = seat.lock();
     let record = shared.sockets.get(handle.slot, handle.generation);
-    let family = record.ok_or(Status::BadHandle)?.family;
+    let record = record.ok_or(Status::BadHandle)?;
+    let (family, kind) = (record.family, record.kind);
     let raw = shared.pin(handle.slot).map_err(|_| Status::OutOfMemory)?;
-    Ok(raw.map(|raw| Pinned { seat, raw, family }))
+    Ok(raw.map(|raw| Pinned {
+        seat,
+        raw,
+        family,
+        kind,
+    }))
 }
 
 fn failed(error: OsError) -> Status {
     Status::of_os(error)
-}
-
-fn settings(record: &mut SocketRecord) -> Answer<&mut Settings> {
-    let rare = record.rare().ok_or(Status::OutOfMemory)?;
-    Ok(&mut rare.settings)
 }
 
 pub fn set_option(socket: u64, setting: Setting, value: i64) -> Answer<()> {
@@ -103,7 +104,7 @@ pub fn set_option(socket: u64, setting: Setting, value: i64) -> Answer<()> {
         Setting::SendQueued => return Err(Status::InvalidArgument),
         own => {
             return with_record(socket, |record| {
-                let kept = settings(record)?;
+                let kept = record.settings()?;
                 *match own {
                     Setting::ConnectTimeoutMs => &mut kept.connect_timeout_ms,
                     Setting::SendTimeoutMs => &mut kept.send_timeout_ms,
@@ -117,8 +118,8 @@ pub fn set_option(socket: u64, setting: Setting, value: i64) -> Answer<()> {
     };
     loop {
         let seen = pinned(socket)?;
-        if let Some(Pinned { raw, family, .. }) = seen {
-            option::set(raw, family, option, value).map_err(failed)?;
+        if let Some(pin) = &seen {
+            option::set(pin.raw, pin.family, pin.kind, option, value).map_err(failed)?;
         }
         // Kept for the descriptors to come. If one has come meanwhile it knows nothing of it yet.
         let current = with_record(socket, |record| {
@@ -144,10 +145,10 @@ fn keep(record: &mut SocketRecord, option: SocketOption, value: i64) -> Answer<(
     if record.marks.has(Marks::CONNECTED) && option != SocketOption::LingerS {
         return Ok(());
     }
-    if record.settings().is_none() && default_of(option) == Some(value) {
+    if record.kept().is_none() && default_of(option) == Some(value) {
         return Ok(());
     }
-    let kept = settings(record)?;
+    let kept = record.settings()?;
     kept.system[option as usize] = Some(value);
     kept.version = kept.version.wrapping_add(1);
     Ok(())
@@ -167,7 +168,7 @@ pub fn get_option(socket: u64, setting: Setting) -> Answer<i64> {
         Setting::System(option) => option,
         own => {
             return with_record(socket, |record| {
-                let kept = record.settings();
+                let kept = record.kept();
                 let value = match own {
                     Setting::SendQueued => Some(record.queued),
                     Setting::ConnectTimeoutMs => kept.map(|kept| kept.connect_timeout_ms),
@@ -180,12 +181,13 @@ pub fn get_option(socket: u64, setting: Setting) -> Answer<i64> {
             })
         }
     };
-    let kept = with_record(socket, |record| {
-        let kept = record.settings();
-        Ok(kept.and_then(|kept| kept.system[option as usize]))
+    let (kept, kind) = with_record(socket, |record| {
+        let kept = record.kept();
+        let value = kept.and_then(|kept| kept.system[option as usize]);
+        Ok((value, record.kind))
     })?;
     match (pinned(socket)?, kept.or(default_of(option))) {
-        (Some(pinned), _) => option::get(pinned.raw, pinned.family, option).map_err(failed),
+        (Some(pin), _) => option::get(pin.raw, pin.family, pin.kind, option).map_err(failed),
         (None, Some(value)) => Ok(value),
         (None, None) => {
             // Nothing was set, so it is what the system gives to every new socket.
@@ -193,8 +195,8 @@ pub fn get_option(socket: u64, setting: Setting) -> Answer<i64> {
                 SocketOption::V6Only => Family::Ipv6,
                 _ => Family::Ipv4,
             };
-            let fresh = system::open(family, system::Kind::Stream, false).map_err(failed)?;
-            option::get(fresh.raw(), family, option).map_err(failed)
+            let fresh = system::open(family, kind, false).map_err(failed)?;
+            option::get(fresh.raw(), family, kind, option).map_err(failed)
         }
     }
 }

@@ -92,11 +92,12 @@ fn move_in(
         seats.push(seat);
         let waker = Waker::new().map_err(Status::of_os)?;
         let driver = make_driver(backend, &waker)?;
+        let waits = driver.waits_itself();
         workers
             .push(Worker::new(seat, driver, poll.clone(), spin_ns(config)).map_err(Status::of_os)?);
         let occupied = seat
             .lock()
-            .occupy(waker, on_poll, sockets.clone(), resolver.clone());
+            .occupy(waker, waits, on_poll, sockets.clone(), resolver.clone());
         occupied.map_err(|_| Status::OutOfMemory)?;
     }
     let mut threads = Vec::new();

@@ -45,7 +45,7 @@ fn deadline(timeout_ms: u64) -> Option<u64> {
 }
 
 fn timeout(record: &SocketRecord, of: impl Fn(&Settings) -> u64) -> u64 {
-    record.settings().map_or(0, of)
+    record.kept().map_or(0, of)
 }
 
 /// Whether the runtime still takes operations.

@@ -15,6 +15,7 @@ pub mod event;
 pub mod name;
 pub mod option;
 pub mod process;
+pub mod server;
 pub mod socket;
 pub mod thread;
 
@@ -39,6 +40,10 @@ pub const TIME_IS_OVER: OsError = OsError(libc::ETIME);
 pub const NOT_SUPPORTED: OsError = OsError(libc::EOPNOTSUPP);
 /// There is no room.
 pub const OUT_OF_MEMORY: OsError = OsError(libc::ENOMEM);
+/// This machine has no such family of addresses.
+pub const NO_SUCH_FAMILY: OsError = OsError(libc::EAFNOSUPPORT);
+/// This machine has no such address.
+pub const NO_SUCH_ADDRESS: OsError = OsError(libc::EADDRNOTAVAIL);
 /// The peer refused the connection.
 pub const CONNECTION_REFUSED: OsError = OsError(libc::ECONNREFUSED);
 

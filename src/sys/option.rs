@@ -1,6 +1,6 @@
 //! The system's options of a socket, as whole numbers.
 
-use super::socket::{get_int, get_linger, set_value, RawDescriptor};
+use super::socket::{get_int, get_linger, set_value, Kind, RawDescriptor};
 use super::SysResult;
 use crate::address::Family;
 use crate::status::OsError;
@@ -44,15 +44,16 @@ impl SocketOption {
     ];
 }
 
-/// Sets an option. One that the family does not know is accepted and does nothing, so that a caller need not know
-/// to which family a name leads. The number is checked by the system, save that it must fit its type.
+/// Sets an option. One that the family does not know, or that datagrams have no use for, is accepted and does nothing,
+/// so that a caller need not know to which family a name leads. The number is checked by the system, save that it must fit its type.
 pub fn set(
     socket: RawDescriptor,
     family: Family,
+    kind: Kind,
     option: SocketOption,
     value: i64,
 ) -> SysResult<()> {
-    let Some((level, name)) = place(family, option) else {
+    let Some((level, name)) = place(family, kind, option) else {
         return Ok(());
     };
     let value = libc::c_int::try_from(value).map_err(|_| OsError(libc::EINVAL))?;
@@ -66,9 +67,14 @@ pub fn set(
     set_value(socket, level, name, &value)
 }
 
-/// Reads an option; one that the family does not know is 0.
-pub fn get(socket: RawDescriptor, family: Family, option: SocketOption) -> SysResult<i64> {
-    let Some((level, name)) = place(family, option) else {
+/// Reads an option; one that `set` would only accept is 0.
+pub fn get(
+    socket: RawDescriptor,
+    family: Family,
+    kind: Kind,
+    option: SocketOption,
+) -> SysResult<i64> {
+    let Some((level, name)) = place(family, kind, option) else {
         return Ok(0);
     };
     if option == SocketOption::LingerS {
@@ -79,10 +85,10 @@ pub fn get(socket: RawDescriptor, family: Family, option: SocketOption) -> SysRe
     get_int(socket, level, name).map(i64::from)
 }
 
-/// The level and the name of an option, and nothing where the family does not know it.
-fn place(family: Family, option: SocketOption) -> Option<(libc::c_int, libc::c_int)> {
-    let internet = matches!(family, Family::Ipv4 | Family::Ipv6);
-    let tcp = |name| internet.then_some((libc::IPPROTO_TCP, name));
+/// The level and the name of an option, and nothing where it has no meaning.
+fn place(family: Family, kind: Kind, option: SocketOption) -> Option<(libc::c_int, libc::c_int)> {
+    let is_tcp = matches!(family, Family::Ipv4 | Family::Ipv6) && kind == Kind::Stream;
+    let tcp = |name| is_tcp.then_some((libc::IPPROTO_TCP, name));
     let any = |name| Some((libc::SOL_SOCKET, name));
     match option {
         SocketOption::NoDelay => tcp(libc::TCP_NODELAY),
@@ -144,23 +150,39 @@ mod tests {
             ] {
                 let context = format!("{family:?} {option:?} {value}");
                 assert_eq!(
-                    set(socket.raw(), family, option, value),
+                    set(socket.raw(), family, Kind::Stream, option, value),
                     Ok(()),
                     "{context}"
                 );
                 let expected = if known { value } else { 0 };
-                assert_eq!(get(socket.raw(), family, option), Ok(expected), "{context}");
+                assert_eq!(
+                    get(socket.raw(), family, Kind::Stream, option),
+                    Ok(expected),
+                    "{context}"
+                );
             }
             for option in [SocketOption::SendBuffer, SocketOption::ReceiveBuffer] {
-                assert_eq!(set(socket.raw(), family, option, 20_000), Ok(()));
-                assert_eq!(get(socket.raw(), family, option), Ok(40_000));
+                assert_eq!(
+                    set(socket.raw(), family, Kind::Stream, option, 20_000),
+                    Ok(())
+                );
+                assert_eq!(get(socket.raw(), family, Kind::Stream, option), Ok(40_000));
             }
             if internet {
                 assert_eq!(
-                    set(socket.raw(), family, SocketOption::ReusePort, 1),
+                    set(
+                        socket.raw(),
+                        family,
+                        Kind::Stream,
+                        SocketOption::ReusePort,
+                        1
+                    ),
                     Ok(())
                 );
-                assert_eq!(get(socket.raw(), family, SocketOption::ReusePort), Ok(1));
+                assert_eq!(
+                    get(socket.raw(), family, Kind::Stream, SocketOption::ReusePort),
+                    Ok(1)
+                );
             }
         }
     }
@@ -168,9 +190,21 @@ mod tests {
     #[test]
     fn a_number_too_large_is_an_error() {
         let socket = open(Family::Ipv4, Kind::Stream, false).expect("opens");
-        let answer = set(socket.raw(), Family::Ipv4, SocketOption::Ttl, 1 << 40);
+        let answer = set(
+            socket.raw(),
+            Family::Ipv4,
+            Kind::Stream,
+            SocketOption::Ttl,
+            1 << 40,
+        );
         assert_eq!(answer, Err(OsError(libc::EINVAL)));
-        let answer = set(socket.raw(), Family::Ipv4, SocketOption::Ttl, 1 << 20);
+        let answer = set(
+            socket.raw(),
+            Family::Ipv4,
+            Kind::Stream,
+            SocketOption::Ttl,
+            1 << 20,
+        );
         assert_eq!(answer, Err(OsError(libc::EINVAL)));
     }
 }

@@ -46,8 +46,9 @@ impl Descriptor {
 }
 
 /// What flows through a socket.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Kind {
+    #[default]
     Stream,
     Datagram,
 }

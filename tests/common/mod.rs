@@ -19,6 +19,7 @@ pub mod held;
 pub mod memory;
 pub mod peer;
 pub mod processor;
+pub mod server;
 
 use asock::*;
 pub use gate::Gate;

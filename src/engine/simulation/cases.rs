@@ -29,6 +29,9 @@ struct Script {
     shut: Vec<(bool, bool)>,
     urgent: Option<Outcome>,
     closed: Vec<bool>,
+    /// Descriptors that were made anew for another attempt, or given up.
+    renewed: usize,
+    discarded: usize,
 }
 
 impl Steps for Script {
@@ -73,7 +76,18 @@ impl Steps for Script {
 
     fn sent(&mut self, _socket: u32, _bytes: usize) {}
 
-    fn discard(&mut self, _number: u32) {}
+    fn arrived(&mut self, _socket: u32) -> Result<Family, Fault> {
+        Ok(Family::Ipv6)
+    }
+
+    fn renew(&mut self, _socket: u32) -> Result<(), Fault> {
+        self.renewed += 1;
+        Ok(())
+    }
+
+    fn discard(&mut self, _number: u32) {
+        self.discarded += 1;
+    }
 
     fn close(&mut self, _socket: u32, reset: bool) {
         assert!(self.has.is_empty(), "closed under a request");

@@ -134,6 +134,21 @@ impl Steps for Ports {
         *queued = queued.checked_sub(bytes).expect("no more than was queued");
     }
 
+    fn arrived(&mut self, socket: u32) -> Result<Family, Fault> {
+        assert!(!self.is_open[socket as usize], "it has a descriptor");
+        self.driver.attach(socket);
+        self.is_open[socket as usize] = true;
+        Ok(Family::Ipv4)
+    }
+
+    fn renew(&mut self, socket: u32) -> Result<(), Fault> {
+        assert!(self.is_open[socket as usize], "it has no descriptor");
+        let link = self.driver.detach(socket).expect("it is attached");
+        assert!(link.received.is_empty() && link.taken == 0);
+        self.driver.attach(socket);
+        Ok(())
+    }
+
     fn discard(&mut self, number: u32) {
         if number < FIRST_ATTEMPT {
             let open = &mut self.is_open[number as usize];
