@@ -275,6 +275,11 @@ impl Address {
         }
     }
 
+    /// A unix socket that is not bound to anything.
+    pub fn unnamed_unix() -> Address {
+        Address::of_family(AF_UNIX, UNIX_PATH_AT)
+    }
+
     fn of_family(family: libc::sa_family_t, length: usize) -> Address {
         debug_assert!(length <= STORAGE);
         let empty = Address {

@@ -139,6 +139,34 @@ impl HandleOut {
     }
 }
 
+/// Where the address of a sender is written, if the application wants it.
+#[derive(Clone, Copy)]
+pub struct AddressOut(*mut asock_address);
+
+// SAFETY: promise 6: from `begin_*` until the completion the place is the library's, on whichever thread.
+unsafe impl Send for AddressOut {}
+
+impl AddressOut {
+    pub const NONE: AddressOut = AddressOut(std::ptr::null_mut());
+
+    /// # Safety
+    /// `place` is NULL or valid for a write until the operation that it was given to has completed.
+    pub const unsafe fn new(place: *mut asock_address) -> AddressOut {
+        AddressOut(place)
+    }
+
+    pub fn wanted(&self) -> bool {
+        !self.0.is_null()
+    }
+
+    pub fn write(&self, address: &Address) {
+        if self.wanted() {
+            // SAFETY: `new` was promised a place that is valid until the completion, which comes after this.
+            unsafe { self.0.write_unaligned(address.to_abi()) };
+        }
+    }
+}
+
 // SAFETY: its pointers are the application's own, carried back to it and never followed.
 unsafe impl Send for asock_result {}
 

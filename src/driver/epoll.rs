@@ -234,6 +234,23 @@ impl EpollDriver {
                     state.known.set(Known::READABLE, readable);
                 },
             ),
+            Request::SendMessage {
+                message,
+                more,
+                out_of_band,
+            } => system::send_message(descriptor, message, SendFlags { more, out_of_band })
+                .inspect(|&bytes| {
+                    state.known.set(Known::WRITABLE, bytes == message.asked());
+                }),
+            Request::ReceiveMessage { message, peek } => {
+                system::receive_message(descriptor, message, peek).inspect(|&bytes| {
+                    // One datagram says nothing of the next.
+                    let emptied = bytes < message.asked() && !peek && !message.is_whole();
+                    let unsure = state.known.has(Known::ENDED) || state.known.has(Known::URGENT);
+                    let readable = !emptied || unsure || bytes == 0;
+                    state.known.set(Known::READABLE, readable);
+                })
+            }
             Request::Readable => system::readable(descriptor).map(|()| 0),
             Request::Connect(_) => Ok(0),
         };

@@ -27,7 +27,7 @@ mod uring;
 use crate::address::Address;
 use crate::foreign::Buffer;
 use crate::status::OsError;
-use crate::sys::{EventFd, RawDescriptor, SysResult};
+use crate::sys::{EventFd, Message, RawDescriptor, SysResult};
 use std::sync::Arc;
 
 pub use epoll::EpollDriver;
@@ -64,6 +64,16 @@ pub enum Request<'a> {
     },
     /// Done as soon as a receive would not wait; takes nothing.
     Readable,
+    /// As `Send` and `Receive`, of many pieces or with an address.
+    SendMessage {
+        message: &'a Message,
+        more: bool,
+        out_of_band: bool,
+    },
+    ReceiveMessage {
+        message: &'a Message,
+        peek: bool,
+    },
 }
 
 /// How a request ended.

@@ -14,7 +14,8 @@ use crate::address::Address;
 use crate::status::OsError;
 use crate::sys::socket as system;
 use crate::sys::{
-    RawDescriptor, SysResult, CANCELED, NOT_SUPPORTED, OUT_OF_MEMORY, TIME_IS_OVER, WOULD_BLOCK,
+    RawDescriptor, SendFlags, SysResult, CANCELED, NOT_SUPPORTED, OUT_OF_MEMORY, TIME_IS_OVER,
+    WOULD_BLOCK,
 };
 use io_uring::types::{CancelBuilder, Fd, SubmitArgs, Timespec};
 use io_uring::{cqueue, opcode, squeue, IoUring, Probe};
@@ -37,11 +38,13 @@ const FUTILE: u8 = 8;
 static PAUSE: Timespec = Timespec::new().nsec(2_000_000);
 
 /// What the driver cannot do without.
-const NEEDED: [u8; 6] = [
+const NEEDED: [u8; 8] = [
     opcode::Timeout::CODE,
     opcode::Connect::CODE,
     opcode::Send::CODE,
     opcode::Recv::CODE,
+    opcode::SendMsg::CODE,
+    opcode::RecvMsg::CODE,
     opcode::PollAdd::CODE,
     opcode::AsyncCancel::CODE,
 ];
@@ -173,19 +176,35 @@ impl UringDriver {
             } => {
                 // A send that finds no room comes back and polls. Left to itself the kernel may
                 // give it to a thread that sleeps in it, where no cancel finds it.
-                let mut flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
-                flags |= if more { libc::MSG_MORE } else { 0 };
-                flags |= if out_of_band { libc::MSG_OOB } else { 0 };
+                let flags = SendFlags { more, out_of_band };
                 opcode::Send::new(fd, buffer.pointer(), length_of(buffer.len()))
-                    .flags(flags)
+                    .flags(flags.bits())
                     .build()
             }
+            Request::SendMessage {
+                message,
+                more,
+                out_of_band,
+            } => match message.outgoing() {
+                Err(error) => return Some(Outcome::Failed(error)),
+                Ok(header) => {
+                    let flags = SendFlags { more, out_of_band };
+                    opcode::SendMsg::new(fd, header)
+                        .flags(flags.bits() as u32)
+                        .build()
+                }
+            },
             Request::Receive { buffer, peek, .. } => {
-                let flags = if peek { libc::MSG_PEEK } else { 0 };
                 opcode::Recv::new(fd, buffer.pointer(), length_of(buffer.len()))
-                    .flags(flags)
+                    .flags(system::receive_bits(peek))
                     .build()
             }
+            Request::ReceiveMessage { message, peek } => match message.incoming() {
+                Err(error) => return Some(Outcome::Failed(error)),
+                Ok(header) => opcode::RecvMsg::new(fd, header)
+                    .flags(system::receive_bits(peek) as u32)
+                    .build(),
+            },
             Request::Readable => {
                 held = Held::Poll;
                 poll(fd, token.lane)
@@ -208,7 +227,8 @@ impl UringDriver {
     fn push(&mut self, entry: squeue::Entry) -> SysResult<()> {
         loop {
             // SAFETY: what the entry points to stays good until its completion: the buffers by
-            // promise 6, the address in the socket's state; see `detach`, which comes later.
+            // promise 6, the address in the socket's state (see `detach`, which comes later), and
+            // messages in the boxes of their operations, which are kept until these are finished.
             if unsafe { self.ring.submission().push(&entry) }.is_ok() {
                 return Ok(());
             }

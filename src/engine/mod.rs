@@ -10,6 +10,7 @@ mod connect;
 pub mod delivery;
 pub mod handover;
 pub mod inbox;
+mod messages;
 pub mod operation;
 pub mod pins;
 pub mod race;

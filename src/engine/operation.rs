@@ -7,6 +7,7 @@ use crate::abi::{asock_callback, asock_result, ASOCK_RESULT_TRUNCATED};
 use crate::address::Address;
 use crate::foreign::{Buffer, UserData};
 use crate::status::{OsError, Status};
+use crate::sys::Message;
 
 /// No operation, or no socket.
 pub const NONE: u32 = u32::MAX;
@@ -68,6 +69,24 @@ pub enum Payload {
         bytes: Box<[u8]>,
         given: Buffer,
     },
+    /// Many pieces of memory, or an address, or both; see `messages`.
+    Message(Box<Message>),
+}
+
+impl Payload {
+    pub fn message(&self) -> Option<&Message> {
+        match self {
+            Payload::Message(message) => Some(message),
+            _ => None,
+        }
+    }
+
+    pub fn message_mut(&mut self) -> Option<&mut Message> {
+        match self {
+            Payload::Message(message) => Some(message),
+            _ => None,
+        }
+    }
 }
 
 /// Flags of sends and receives, as the engine reads them.
@@ -273,9 +292,12 @@ impl Operation {
         self.phase = Phase::Finished;
         self.status = fault.status;
         self.os_error = fault.os_error;
-        if let Some(Payload::Copy { given, .. }) = self.payload.take().as_deref() {
-            self.buffer = *given;
+        match self.payload.as_deref() {
+            Some(Payload::Message(_)) => return, // It is used again.
+            Some(Payload::Copy { given, .. }) => self.buffer = *given,
+            _ => {}
         }
+        self.payload = None;
     }
 
     /// It ends without the engine.
@@ -306,6 +328,14 @@ impl Operation {
             status: self.status.code(),
             os_error: self.os_error.0,
             flags,
+        }
+    }
+
+    /// So many bytes more were sent or received.
+    pub fn moved(&mut self, bytes: usize) {
+        self.bytes += bytes;
+        if let Some(message) = self.payload.as_deref_mut().and_then(Payload::message_mut) {
+            message.advance(bytes);
         }
     }
 }

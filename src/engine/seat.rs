@@ -10,6 +10,7 @@
 use super::arena::{chunk, Growth, OutOfMemory};
 use super::handover::SeatSide;
 use super::inbox::{Event, Inbox, NameAnswer};
+use super::messages::Messages;
 use super::operation::{Kind, Operation, NONE};
 use super::pins::Pins;
 use super::record::{Chain, Marks, OperationState, SocketRecord, Stage};
@@ -74,6 +75,8 @@ pub struct Shared {
     pub(super) sockets_growth: Growth<Box<[Socket]>>,
     /// Descriptors that the application's threads are looking at.
     pub pins: Pins,
+    /// For the operations that need one.
+    pub messages: Messages,
     /// A callback of this seat's operations is running on the worker.
     pub calling: bool,
     /// A test wants the worker to panic.
@@ -118,6 +121,7 @@ impl Seat {
                 sockets: Slots::new(),
                 sockets_growth: Growth::new(),
                 pins: Pins::new(),
+                messages: Messages::default(),
                 calling: false,
                 #[cfg(test)]
                 mistaken: false,
@@ -480,6 +484,7 @@ impl Shared {
         }
         self.ready = Chain::default();
         self.sockets_growth = Growth::new();
+        self.messages = Messages::default();
     }
 
     /// A runtime moves in.

@@ -555,6 +555,15 @@ fn request_of(operation: &Operation) -> Request<'_> {
             Request::Connect(left.last().unwrap_or(&Address::NONE))
         }
         (Kind::Receive, _) if operation.buffer.is_empty() => Request::Readable,
+        (Kind::Receive, Some(Payload::Message(message))) => Request::ReceiveMessage {
+            message,
+            peek: flags.peek,
+        },
+        (Kind::Send, Some(Payload::Message(message))) => Request::SendMessage {
+            message,
+            more: flags.more,
+            out_of_band: flags.out_of_band,
+        },
         (Kind::Receive, _) => Request::Receive {
             buffer: rest,
             peek: flags.peek,

@@ -13,7 +13,7 @@ impl Engine {
         let operation = &mut self.operations[id];
         if let Outcome::Done(bytes) = outcome {
             operation.at_once = operation.bytes == 0 && bytes == operation.buffer.len();
-            operation.bytes += bytes;
+            operation.moved(bytes);
             if !operation.at_once {
                 steps.sent(index, bytes);
             }
@@ -76,7 +76,7 @@ impl Engine {
                 None => Fault::of(Status::Ok),
             },
             Outcome::Done(bytes) => {
-                operation.bytes += bytes;
+                operation.moved(bytes);
                 let more = operation.flags().all && operation.bytes < operation.buffer.len();
                 match operation.fate {
                     None if more => return, // The rest of the buffer is still to be filled.

@@ -269,6 +269,9 @@ impl Worker {
 
     /// What an operation's end changes on the shared half of its socket.
     fn settle(&mut self, shared: &mut Shared, id: u32) {
+        if let Some(payload) = self.engine.operations[id].payload.take() {
+            shared.messages.give_back(payload);
+        }
         let operation = &self.engine.operations[id];
         let ok = operation.status == Status::Ok;
         match operation.kind {

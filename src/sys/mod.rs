@@ -12,6 +12,7 @@
 pub mod clock;
 pub mod epoll;
 pub mod event;
+pub mod message;
 pub mod name;
 pub mod option;
 pub mod process;
@@ -21,6 +22,7 @@ pub mod thread;
 
 pub use epoll::{Epoll, Event, Events};
 pub use event::EventFd;
+pub use message::Message;
 pub use option::SocketOption;
 pub use process::PerProcess;
 pub use socket::{Descriptor, Kind, RawDescriptor, ReceiveFlags, SendFlags};

@@ -1,6 +1,6 @@
 //! Sockets: owned descriptors and the calls on them, none of which ever blocks.
 
-use super::{checked, retried, SysResult};
+use super::{checked, retried, Message, SysResult};
 use crate::address::{Address, Family};
 use crate::foreign::Buffer;
 use crate::status::OsError;
@@ -60,6 +60,15 @@ pub struct SendFlags {
     pub out_of_band: bool,
 }
 
+impl SendFlags {
+    /// As the system's calls take them, none of which waits or raises a signal.
+    pub fn bits(self) -> libc::c_int {
+        let more = if self.more { libc::MSG_MORE } else { 0 };
+        let urgent = if self.out_of_band { libc::MSG_OOB } else { 0 };
+        libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT | more | urgent
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct ReceiveFlags {
     /// Leave in the queue what is read.
@@ -109,15 +118,38 @@ pub fn connect(socket: RawDescriptor, address: &Address) -> SysResult<bool> {
 
 /// Sends what the system takes at once, and says how much that was.
 pub fn send(socket: RawDescriptor, buffer: Buffer, flags: SendFlags) -> SysResult<usize> {
-    let mut bits = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
-    if flags.more {
-        bits |= libc::MSG_MORE;
-    }
-    if flags.out_of_band {
-        bits |= libc::MSG_OOB;
-    }
+    let bits = flags.bits();
     // SAFETY: who begins an operation promises that its buffer is good for its length until the completion.
     retried(|| unsafe { libc::send(socket.0, buffer.pointer().cast(), buffer.len(), bits) })
+}
+
+/// Sends what the system takes at once of a message, and says how much that was.
+pub fn send_message(
+    socket: RawDescriptor,
+    message: &Message,
+    flags: SendFlags,
+) -> SysResult<usize> {
+    let header = message.outgoing()?;
+    // SAFETY: the header and what it points to lie in the message, which is borrowed; its pieces are good until the
+    // completion, as above.
+    retried(|| unsafe { libc::sendmsg(socket.0, header, flags.bits()) })
+}
+
+/// Receives what is there into a message, which can then tell who sent it and whether it was cut off.
+pub fn receive_message(socket: RawDescriptor, message: &Message, peek: bool) -> SysResult<usize> {
+    let header = message.incoming()?;
+    let bits = receive_bits(peek) | libc::MSG_DONTWAIT;
+    // SAFETY: as in `send_message`; what the call writes to in the message itself lies in cells.
+    retried(|| unsafe { libc::recvmsg(socket.0, header, bits) })
+}
+
+/// The flags of a receive that may wait.
+pub fn receive_bits(peek: bool) -> libc::c_int {
+    if peek {
+        libc::MSG_PEEK
+    } else {
+        0
+    }
 }
 
 /// Receives what is there; 0 bytes into a buffer with room mean the end of the stream.

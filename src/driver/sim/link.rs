@@ -21,6 +21,9 @@ impl Work {
             Request::Send { buffer, .. } => Work::Send(buffer),
             Request::Receive { buffer, peek, .. } => Work::Receive(buffer, peek),
             Request::Readable => Work::Readable,
+            // One piece after the other: as little as the system may move at once.
+            Request::SendMessage { message, .. } => Work::Send(message.piece()),
+            Request::ReceiveMessage { message, peek } => Work::Receive(message.piece(), peek),
         }
     }
 
