@@ -1134,7 +1134,7 @@ asock_status asock_local_address(asock_socket socket, struct asock_address *addr
 asock_status asock_remote_address(asock_socket socket, struct asock_address *address);
 
 /**
- * Begins to connect a stream socket to a host: a literal IPv4 or IPv6 address, the name of a host (at most 253 bytes), or
+ * Begins to connect a socket to a host: a literal IPv4 or IPv6 address, the name of a host (at most 253 bytes), or
  * "unix:PATH" (the port is then ignored). A name is looked up by the system's resolver, on a thread of the runtime's own,
  * and its addresses are tried as RFC 8305 says (Happy Eyeballs): the families take turns, every 250 ms another attempt
  * joins those that have not ended, the first that connects wins, and if none does the last failure is the completion's
@@ -1143,6 +1143,11 @@ asock_status asock_remote_address(asock_socket socket, struct asock_address *add
  * Operations begun while the connect is pending wait for it, and complete with its status if it fails; a second connect
  * then completes with ASOCK_ALREADY_CONNECTED if the first succeeds. After a failed connect the socket may connect again,
  * and its options are kept.
+ *
+ * The connect of a datagram socket sends nothing. It names the peer to whom `asock_begin_send` sends, and the only one
+ * from whom datagrams are received; of several addresses it is the first that the system can reach. Another connect
+ * changes the peer, for the sends begun after it; if it fails, those that were begun behind it complete with its status,
+ * and the peer is who it was.
  *
  * `callback`, `user_data` and `op`, threads, and what every `asock_begin_...` returns: see "Operations" above. Also
  * returns ASOCK_INVALID_ARGUMENT for a host that is NULL, empty, longer, or not UTF-8, an address that cannot be, or port 0.
@@ -1159,7 +1164,7 @@ asock_status asock_begin_connect(asock_socket socket,
                                  asock_op *op);
 
 /**
- * Begins to connect a stream socket to one address, which is copied. Otherwise like `asock_begin_connect`.
+ * Begins to connect a socket to one address, which is copied. Otherwise like `asock_begin_connect`.
  *
  * Returns ASOCK_INVALID_ARGUMENT for NULL, no address, a malformed one, or one with port 0.
  */
@@ -1179,9 +1184,16 @@ asock_status asock_begin_connect_address(asock_socket socket,
  * A length of 0 is allowed (`data` may be NULL) and completes in its turn. `flags`: ASOCK_SEND_COPY, ASOCK_SEND_MORE,
  * ASOCK_SEND_OUT_OF_BAND.
  *
+ * On a datagram socket a send is one datagram, which may be empty, to the peer that the last connect has named. It goes
+ * as a whole or not at all (ASOCK_MESSAGE_TOO_LONG), and its failure stops none of those behind it. That nobody listens
+ * at the peer's port is known after the send: ASOCK_CONNECTION_REFUSED comes once, to the first receive that is pending,
+ * or else to the next operation that the system refuses for it, of which a send has sent nothing. The socket stays as it
+ * is. ASOCK_SEND_MORE changes nothing, since each send is a datagram of its own.
+ *
  * `callback`, `user_data` and `op`, threads, and what every `asock_begin_...` returns: see "Operations" above. Also
  * returns ASOCK_QUEUE_FULL past ASOCK_OPTION_SEND_QUEUE_LIMIT, and ASOCK_INVALID_ARGUMENT for an unknown flag, or NULL with
- * a length, or a length that no object can have. Completes with ASOCK_OK; ASOCK_NOT_CONNECTED; ASOCK_SHUT_DOWN;
+ * a length, a length that no object can have, or ASOCK_SEND_OUT_OF_BAND on a datagram socket. Completes with ASOCK_OK;
+ * ASOCK_NOT_CONNECTED; ASOCK_SHUT_DOWN; ASOCK_MESSAGE_TOO_LONG;
  * ASOCK_CONNECTION_RESET; ASOCK_TIMED_OUT; the status of the connect that it waited for; or one of the four that end any
  * operation. `bytes` tells how much of it was sent. A send that is cut after its first byte has broken the stream: those
  * queued behind it complete with its status and 0 bytes; sends begun after its completion go on.
@@ -1204,10 +1216,14 @@ asock_status asock_begin_send(asock_socket socket,
  * `flags`: ASOCK_RECEIVE_ALL completes when the buffer is full or the stream ends; ASOCK_RECEIVE_PEEK leaves the bytes in
  * the stream; ASOCK_RECEIVE_OUT_OF_BAND takes the urgent byte.
  *
+ * On a datagram socket a receive takes one datagram, of which at most `length` bytes are kept: ASOCK_RESULT_TRUNCATED in
+ * `flags` of the completion tells that there were more. A datagram may be empty, so 0 bytes are no end. Of length 0 the
+ * receive leaves the datagram where it is. The socket need not be connected if it is bound or has sent.
+ *
  * `callback`, `user_data` and `op`, threads, and what every `asock_begin_...` returns: see "Operations" above. Also
  * returns ASOCK_INVALID_ARGUMENT for an unknown flag, ALL together with another flag, NULL with a length, a length that no
- * object can have, and, on a runtime that delivers on its worker, neither `callback` nor `op`, since nobody could see the
- * result. Completes with ASOCK_OK; ASOCK_NOT_CONNECTED; ASOCK_CONNECTION_RESET; ASOCK_TIMED_OUT; the status of the connect
+ * object can have, ALL or OUT_OF_BAND on a datagram socket, and, on a runtime that delivers on its worker, neither
+ * `callback` nor `op`, since nobody could see the result. Completes with ASOCK_OK; ASOCK_NOT_CONNECTED; ASOCK_CONNECTION_RESET; ASOCK_TIMED_OUT; the status of the connect
  * that it waited for; or one of the four that end any operation. `bytes` of a receive that was cut short are in the
  * buffer and consumed.
  */
@@ -1296,12 +1312,18 @@ asock_status asock_begin_accept(asock_socket listener,
                                 asock_op *op);
 
 /**
- * Begins to send one datagram of `length` bytes, which may be 0, to an address, which is copied. `data` and `flags` are as
- * in `asock_begin_send`.
+ * Begins to send one datagram of `length` bytes, which may be 0, to an address, which is copied. The socket need not be
+ * bound: the first send gives it a descriptor of the address's family and a port that the system chooses. A socket for
+ * both families (`asock_bind` with NULL) sends to addresses of either. On a connected socket this datagram goes to `to`
+ * all the same, where the system allows that (Linux does). `data` is as in `asock_begin_send`; `flags`: ASOCK_SEND_COPY,
+ * ASOCK_SEND_MORE, which changes nothing.
  *
- * This version: ASOCK_NOT_SUPPORTED. Also returns ASOCK_INVALID_ARGUMENT for an address that is NULL, none, malformed or
- * has port 0. Completes with ASOCK_OK; ASOCK_MESSAGE_TOO_LONG; what the system says; or one of the four that end any
- * operation.
+ * `callback`, `user_data` and `op`, threads, and what every `asock_begin_...` returns: see "Operations" above. Also
+ * returns ASOCK_QUEUE_FULL past ASOCK_OPTION_SEND_QUEUE_LIMIT, and ASOCK_INVALID_ARGUMENT for a stream socket, another
+ * flag, NULL with a length, a length that no object can have, or an address that is NULL, none, malformed or has port 0.
+ * Completes with ASOCK_OK; ASOCK_MESSAGE_TOO_LONG; ASOCK_SHUT_DOWN; ASOCK_ACCESS_DENIED for a broadcast without
+ * ASOCK_OPTION_BROADCAST; ASOCK_NOT_SUPPORTED for an address of another family than the socket's; what else the system
+ * says; the status of the connect that it waited for; or one of the four that end any operation.
  */
 asock_status asock_begin_send_to(asock_socket socket,
                                  const void *data,
@@ -1313,12 +1335,22 @@ asock_status asock_begin_send_to(asock_socket socket,
                                  asock_op *op);
 
 /**
- * Begins to receive one datagram, of which at most `length` bytes are kept (ASOCK_RESULT_TRUNCATED tells when there were
- * more), and writes its sender to `*from`. `buffer` and `from` belong to the library until the completion is delivered.
+ * Begins to receive one datagram, of which at most `length` bytes are kept (ASOCK_RESULT_TRUNCATED in `flags` of the
+ * completion tells that there were more), and writes its sender to `*from`. A sender may have no name: on unix sockets
+ * that is an address of ASOCK_FAMILY_UNIX without a path. On a socket for both families, an IPv4 sender has an IPv6
+ * address that says so ("::ffff:192.0.2.1").
  *
- * This version: ASOCK_NOT_SUPPORTED. Also returns ASOCK_INVALID_ARGUMENT for NULL as `from`, and for ASOCK_RECEIVE_ALL,
- * which has no meaning for datagrams. Completes with ASOCK_OK, what the system says, or one of the four that end any
- * operation; a datagram of 0 bytes is no end.
+ * `buffer` and `from` belong to the library until the completion is delivered; `from` is written if the status is
+ * ASOCK_OK, before that. A datagram may be empty, so 0 bytes are no end. A receive of length 0 leaves the datagram where
+ * it is and tells who has sent it. `flags`: ASOCK_RECEIVE_PEEK leaves it there, too. After ASOCK_SHUTDOWN_RECEIVE it
+ * completes with 0 bytes, and `from` is left alone.
+ *
+ * `callback`, `user_data` and `op`, threads, and what every `asock_begin_...` returns: see "Operations" above. Also
+ * returns ASOCK_INVALID_ARGUMENT for a stream socket, another flag, NULL as `from`, NULL with a length, a length that no
+ * object can have, and, on a runtime that delivers on its worker, neither `callback` nor `op`, since nobody could see the
+ * result. Completes with ASOCK_OK; ASOCK_INVALID_STATE on a socket that is neither bound nor connected and has not sent;
+ * ASOCK_CONNECTION_REFUSED as in `asock_begin_send`; ASOCK_TIMED_OUT; the status of the connect that it waited for; or one
+ * of the four that end any operation.
  */
 asock_status asock_begin_receive_from(asock_socket socket,
                                       void *buffer,

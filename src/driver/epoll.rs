@@ -54,6 +54,8 @@ impl Known {
     /// A request waits for an edge.
     const OUTPUT_WAITS: Known = Known(1 << 5);
     const INPUT_WAITS: Known = Known(1 << 6);
+    /// The descriptor is registered.
+    const REGISTERED: Known = Known(1 << 7);
 
     fn waits(lane: Lane) -> Known {
         match lane {
@@ -159,6 +161,7 @@ impl EpollDriver {
         self.attach(to, descriptor)?;
         if let Some(state) = self.states.get_mut(to) {
             state.known.set(Known::WRITABLE, true);
+            state.known.set(Known::REGISTERED, true);
             let data = data_of(state.tag, to);
             self.epoll.relabel(descriptor, data)?;
         }
@@ -179,6 +182,9 @@ impl EpollDriver {
         if let Request::Connect(address) = request {
             return self.connect(token, address);
         }
+        if let Err(error) = self.register(token.socket) {
+            return Some(Outcome::Failed(error));
+        }
         let state = self.states.get_mut(token.socket)?;
         if !state.known.has(Known::ready(token.lane)) {
             state.known.set(Known::waits(token.lane), true);
@@ -187,13 +193,36 @@ impl EpollDriver {
         self.attempt(token, request)
     }
 
+    /// Registers a socket that works without being connected, or was not connected here.
+    fn register(&mut self, socket: u32) -> SysResult<()> {
+        let Some(state) = self.states.get_mut(socket) else {
+            return Ok(());
+        };
+        let registered = state.known.has(Known::REGISTERED);
+        let (Some(descriptor), false) = (state.descriptor.get(), registered) else {
+            return Ok(());
+        };
+        self.epoll.add(descriptor, data_of(state.tag, socket))?;
+        // Whatever may be tried is tried at once.
+        for known in [Known::REGISTERED, Known::READABLE, Known::WRITABLE] {
+            state.known.set(known, true);
+        }
+        Ok(())
+    }
+
     fn connect(&mut self, token: Token, address: &Address) -> Option<Outcome> {
         let state = self.states.get_mut(token.socket)?;
         let descriptor = state.descriptor.get()?;
         let data = data_of(state.tag, token.socket);
-        // Registered after the call: an unconnected descriptor would report a hang-up at once.
-        let connected = system::connect(descriptor, address)
-            .and_then(|connected| self.epoll.add(descriptor, data).map(|()| connected));
+        // Registered after the call: an unconnected descriptor would report a hang-up at once. A datagram socket may be
+        // registered already.
+        let connected = system::connect(descriptor, address).and_then(|connected| {
+            if !state.known.has(Known::REGISTERED) {
+                self.epoll.add(descriptor, data)?;
+                state.known.set(Known::REGISTERED, true);
+            }
+            Ok(connected)
+        });
         let state = self.states.get_mut(token.socket)?;
         match connected {
             Err(error) => Some(Outcome::Failed(error)),
@@ -226,14 +255,21 @@ impl EpollDriver {
                 buffer,
                 peek,
                 out_of_band,
-            } => system::receive(descriptor, buffer, ReceiveFlags { peek, out_of_band }).inspect(
-                |&bytes| {
-                    let emptied = bytes < buffer.len() && !peek;
+                whole,
+            } => {
+                let flags = ReceiveFlags {
+                    peek,
+                    out_of_band,
+                    whole,
+                };
+                system::receive(descriptor, buffer, flags).inspect(|&bytes| {
+                    // One datagram says nothing of the next.
+                    let emptied = bytes < buffer.len() && !peek && !whole;
                     let unsure = state.known.has(Known::ENDED) || state.known.has(Known::URGENT);
                     let readable = !emptied || unsure || bytes == 0;
                     state.known.set(Known::READABLE, readable);
-                },
-            ),
+                })
+            }
             Request::SendMessage {
                 message,
                 more,
@@ -243,8 +279,11 @@ impl EpollDriver {
                     state.known.set(Known::WRITABLE, bytes == message.asked());
                 }),
             Request::ReceiveMessage { message, peek } => {
-                system::receive_message(descriptor, message, peek).inspect(|&bytes| {
-                    // One datagram says nothing of the next.
+                let flags = ReceiveFlags {
+                    peek,
+                    ..ReceiveFlags::default()
+                };
+                system::receive_message(descriptor, message, flags).inspect(|&bytes| {
                     let emptied = bytes < message.asked() && !peek && !message.is_whole();
                     let unsure = state.known.has(Known::ENDED) || state.known.has(Known::URGENT);
                     let readable = !emptied || unsure || bytes == 0;

@@ -57,10 +57,12 @@ pub enum Request<'a> {
         more: bool,
         out_of_band: bool,
     },
+    /// Of a datagram (`whole`), `Done` says how long it was, which may be more than there is room for.
     Receive {
         buffer: Buffer,
         peek: bool,
         out_of_band: bool,
+        whole: bool,
     },
     /// Done as soon as a receive would not wait; takes nothing.
     Readable,

@@ -14,8 +14,8 @@ use crate::address::Address;
 use crate::status::OsError;
 use crate::sys::socket as system;
 use crate::sys::{
-    RawDescriptor, SendFlags, SysResult, CANCELED, NOT_SUPPORTED, OUT_OF_MEMORY, TIME_IS_OVER,
-    WOULD_BLOCK,
+    RawDescriptor, ReceiveFlags, SendFlags, SysResult, CANCELED, NOT_SUPPORTED, OUT_OF_MEMORY,
+    TIME_IS_OVER, WOULD_BLOCK,
 };
 use io_uring::types::{CancelBuilder, Fd, SubmitArgs, Timespec};
 use io_uring::{cqueue, opcode, squeue, IoUring, Probe};
@@ -181,34 +181,29 @@ impl UringDriver {
                     .flags(flags.bits())
                     .build()
             }
-            Request::SendMessage {
-                message,
-                more,
-                out_of_band,
-            } => match message.outgoing() {
-                Err(error) => return Some(Outcome::Failed(error)),
-                Ok(header) => {
-                    let flags = SendFlags { more, out_of_band };
-                    opcode::SendMsg::new(fd, header)
-                        .flags(flags.bits() as u32)
-                        .build()
-                }
-            },
-            Request::Receive { buffer, peek, .. } => {
+            Request::Receive {
+                buffer,
+                peek,
+                whole,
+                ..
+            } => {
+                let flags = ReceiveFlags {
+                    peek,
+                    whole,
+                    ..ReceiveFlags::default()
+                };
                 opcode::Recv::new(fd, buffer.pointer(), length_of(buffer.len()))
-                    .flags(system::receive_bits(peek))
+                    .flags(flags.bits())
                     .build()
             }
-            Request::ReceiveMessage { message, peek } => match message.incoming() {
-                Err(error) => return Some(Outcome::Failed(error)),
-                Ok(header) => opcode::RecvMsg::new(fd, header)
-                    .flags(system::receive_bits(peek) as u32)
-                    .build(),
-            },
             Request::Readable => {
                 held = Held::Poll;
                 poll(fd, token.lane)
             }
+            message => match message_entry(fd, message) {
+                Ok(entry) => entry,
+                Err(error) => return Some(Outcome::Failed(error)),
+            },
         };
         self.hand_over(token, entry, held)
             .err()
@@ -418,6 +413,32 @@ fn poll(fd: Fd, lane: Lane) -> squeue::Entry {
         Lane::Input => libc::POLLIN | libc::POLLRDHUP,
     };
     opcode::PollAdd::new(fd, events as u32).build()
+}
+
+/// The entry for a message, whose header is made anew each time.
+fn message_entry(fd: Fd, request: Request<'_>) -> SysResult<squeue::Entry> {
+    Ok(match request {
+        Request::SendMessage {
+            message,
+            more,
+            out_of_band,
+        } => {
+            let flags = SendFlags { more, out_of_band };
+            opcode::SendMsg::new(fd, message.outgoing()?)
+                .flags(flags.bits() as u32)
+                .build()
+        }
+        Request::ReceiveMessage { message, peek } => {
+            let flags = ReceiveFlags {
+                peek,
+                ..ReceiveFlags::default()
+            };
+            opcode::RecvMsg::new(fd, message.incoming()?)
+                .flags(flags.bits() as u32)
+                .build()
+        }
+        _ => return Err(NOT_SUPPORTED),
+    })
 }
 
 /// As much as an entry can ask for; the engine asks again for the rest.

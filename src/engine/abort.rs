@@ -39,9 +39,10 @@ impl Engine {
     pub(super) fn abort_queued(&mut self, id: u32, fault: Fault, steps: &mut impl Steps) {
         let index = self.operations[id].socket;
         let lane = match self.operations[id].kind {
-            Kind::Receive => Lane::Input,
+            kind if kind.receives() => Lane::Input,
             _ => Lane::Output,
         };
+        let among_sends = self.operations[id].flags().among_sends;
         let token = Token {
             socket: index,
             lane,
@@ -66,10 +67,11 @@ impl Engine {
             LaneState::Canceling if is_head => {
                 self.operations[id].fate.get_or_insert(fault.status);
             }
-            _ if is_head && self.operations[id].kind == Kind::Connect => {
+            _ if is_head && !among_sends && self.operations[id].kind == Kind::Connect => {
                 self.connect_failed(index, fault, steps);
             }
             _ if self.operations[id].fate.is_some() => {} // It ends when its turn comes.
+            _ if among_sends => self.change_failed(index, id, fault),
             _ => {
                 self.leave_queue(id);
                 let cut = self.operations[id].kind == Kind::Send && self.operations[id].bytes > 0;

@@ -84,7 +84,7 @@ impl Engine {
         if kind == Kind::Resolve {
             return self.finish_resolve(id, found);
         }
-        if self.sockets[index].connects.first() != Some(id) {
+        if self.sockets[index].connects.first() != Some(id) && !operation.flags().among_sends {
             return; // It waits for the connect before it, and shares that one's end.
         }
         match found {
@@ -279,8 +279,13 @@ impl Engine {
                 let socket = &mut self.sockets[index];
                 socket.state = State::Connected;
                 if std::mem::take(&mut socket.receive_shut_pending) {
-                    steps.shutdown(index, true, false);
+                    if self.operations[id].flags().datagram {
+                        self.shut_receiving(index, steps);
+                    } else {
+                        steps.shutdown(index, true, false);
+                    }
                 }
+                let socket = &mut self.sockets[index];
                 socket.connects.remove(&mut self.operations, id);
                 self.finish(id, Fault::of(Status::Ok));
                 while let Some(id) = self.sockets[index].connects.pop(&mut self.operations) {
@@ -315,7 +320,7 @@ impl Engine {
 
     /// A connect has failed: what is begun before that is visible fails with it.
     pub(super) fn cut_connect(&mut self, id: u32, fault: Fault) {
-        self.operations[id].cuts = true;
+        self.operations[id].mark(|flags| flags.cuts = true);
         let socket = &mut self.sockets[self.operations[id].socket];
         socket.cut(Trouble::Cut, fault);
     }

@@ -9,6 +9,10 @@ use crate::sys::Message;
 /// fails and never allocates.
 #[derive(Default)]
 pub struct Messages {
+    #[allow(
+        clippy::vec_box,
+        reason = "operations keep their payloads in boxes, and so these are kept in them too"
+    )]
     free: Vec<Box<Payload>>,
     /// How many are out.
     out: usize,

@@ -7,6 +7,7 @@ mod abort;
 pub mod arena;
 mod arrival;
 mod connect;
+mod datagram;
 pub mod delivery;
 pub mod handover;
 pub mod inbox;

@@ -19,6 +19,8 @@ pub enum Kind {
     Connect = 1,
     Send = 2,
     Receive = 3,
+    SendTo = 5,
+    ReceiveFrom = 6,
     Resolve = 7,
     #[default]
     Timer = 8,
@@ -101,46 +103,56 @@ pub struct Flags {
     pub send: bool,
     pub drain: bool,
     pub reset: bool,
+    /// It is on a datagram socket.
+    pub datagram: bool,
+    /// Of a datagram: there was more than room for it.
+    pub truncated: bool,
+    /// Of a connect: it stands among the sends; see `datagram`.
+    pub among_sends: bool,
+    /// Of the send of a datagram: it has met a refusal and is tried again.
+    pub refused: bool,
+    /// Its end also ends what was begun behind it; see `socket::Trouble`.
+    pub cuts: bool,
+    /// Of a send: it left all at once, so the count of queued bytes has not heard of it.
+    pub at_once: bool,
 }
 
 /// Flags as a record keeps them: a bit each.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct PackedFlags(u8);
+pub struct PackedFlags(u16);
 
-impl Flags {
-    pub fn pack(self) -> PackedFlags {
-        let bits = [
-            self.more,
-            self.out_of_band,
-            self.peek,
-            self.all,
-            self.receive,
-            self.send,
-            self.drain,
-            self.reset,
-        ];
-        let set = |all: u8, (at, &bit): (usize, &bool)| all | u8::from(bit) << at;
-        PackedFlags(bits.iter().enumerate().fold(0, set))
-    }
+/// Each flag and its bit.
+macro_rules! bits {
+    ($($flag:ident = $bit:literal),* $(,)?) => {
+        impl Flags {
+            pub fn pack(self) -> PackedFlags {
+                PackedFlags(0 $(| u16::from(self.$flag) << $bit)*)
+            }
+        }
+
+        impl PackedFlags {
+            pub fn unpack(self) -> Flags {
+                Flags { $($flag: self.0 >> $bit & 1 != 0),* }
+            }
+        }
+    };
 }
 
-impl PackedFlags {
-    fn has(self, at: u8) -> bool {
-        self.0 >> at & 1 != 0
-    }
-
-    pub fn unpack(self) -> Flags {
-        Flags {
-            more: self.has(0),
-            out_of_band: self.has(1),
-            peek: self.has(2),
-            all: self.has(3),
-            receive: self.has(4),
-            send: self.has(5),
-            drain: self.has(6),
-            reset: self.has(7),
-        }
-    }
+bits! {
+    more = 0,
+    out_of_band = 1,
+    peek = 2,
+    all = 3,
+    receive = 4,
+    send = 5,
+    drain = 6,
+    reset = 7,
+    datagram = 8,
+    truncated = 9,
+    among_sends = 10,
+    refused = 11,
+    cuts = 12,
+    at_once = 13,
 }
 
 /// What is begun.
@@ -155,7 +167,7 @@ pub struct Begin {
     pub due: Option<u64>,
     /// The tick at which the operation times out.
     pub deadline: Option<u64>,
-    /// The socket's epoch when the operation was begun; see `socket::Cut`.
+    /// The socket's epoch when the operation was begun; see `socket::Trouble`.
     pub epoch: u8,
 }
 
@@ -216,10 +228,6 @@ pub struct Operation {
     pub epoch: u8,
     /// What a cancel, deadline, close or stop decided while the driver still had the operation.
     pub fate: Option<Status>,
-    /// Its end also ends what was begun behind it; see `socket::Cut`.
-    pub cuts: bool,
-    /// A send that left all at once: the socket's count of queued bytes has not heard of it.
-    pub at_once: bool,
 }
 
 /// There are many of them.
@@ -247,8 +255,6 @@ impl Default for Operation {
             flags: PackedFlags::default(),
             epoch: 0,
             fate: None,
-            cuts: false,
-            at_once: false,
         }
     }
 }
@@ -274,6 +280,12 @@ impl Operation {
 
     pub fn flags(&self) -> Flags {
         self.flags.unpack()
+    }
+
+    pub fn mark(&mut self, change: impl FnOnce(&mut Flags)) {
+        let mut flags = self.flags();
+        change(&mut flags);
+        self.flags = flags.pack();
     }
 
     /// Why it ended as it did.
@@ -315,6 +327,7 @@ impl Operation {
                 (self.bytes, 0, ASOCK_RESULT_TRUNCATED)
             }
             Kind::Resolve => (self.bytes, 0, 0),
+            _ if self.flags().truncated => (0, self.bytes, ASOCK_RESULT_TRUNCATED),
             _ => (0, self.bytes, 0),
         };
         asock_result {
@@ -331,12 +344,39 @@ impl Operation {
         }
     }
 
+    pub fn message(&self) -> Option<&Message> {
+        self.payload.as_deref().and_then(Payload::message)
+    }
+
+    /// A datagram of that length was received, or as much of it as there is room for.
+    pub fn received_datagram(&mut self, length: usize) {
+        let truncated = self.message().map(|message| {
+            message.write_sender();
+            message.truncated()
+        });
+        let truncated = truncated.unwrap_or(length > self.buffer.len());
+        self.mark(|flags| flags.truncated = truncated);
+        self.bytes = length.min(self.buffer.len());
+    }
+
     /// So many bytes more were sent or received.
     pub fn moved(&mut self, bytes: usize) {
         self.bytes += bytes;
         if let Some(message) = self.payload.as_deref_mut().and_then(Payload::message_mut) {
             message.advance(bytes);
         }
+    }
+}
+
+impl Kind {
+    /// It stands among the receives.
+    pub fn receives(self) -> bool {
+        matches!(self, Kind::Receive | Kind::ReceiveFrom)
+    }
+
+    /// It stands among the sends and is counted with them.
+    pub fn sends(self) -> bool {
+        matches!(self, Kind::Send | Kind::SendTo)
     }
 }
 

@@ -113,6 +113,8 @@ pub struct Socket {
     pub(super) send_shut: bool,
     /// The receiving side is to be shut down as soon as the connection stands.
     pub(super) receive_shut_pending: bool,
+    /// Of a datagram socket: nothing is received any more.
+    pub(super) receive_shut: bool,
     pub(super) closing: bool,
     pub(super) draining: bool,
     pub(super) reset: bool,
@@ -274,13 +276,16 @@ impl Engine {
             }
             _ => {}
         }
-        if let Some(fault) = self.refusal(index, kind, epoch) {
+        if let Some(fault) = self.refusal(index, id, epoch) {
             if kind == Kind::Connect && self.sockets[index].state == State::Idle {
                 self.cut_connect(id, fault); // What was begun after it waits for it, too.
             }
             return self.finish(id, fault);
         }
         match kind {
+            Kind::Connect if self.changes_peer(index, id) => {
+                self.sockets[index].sends.push(&mut self.operations, id);
+            }
             Kind::Connect => {
                 let socket = &mut self.sockets[index];
                 if socket.state == State::Idle {
@@ -289,7 +294,8 @@ impl Engine {
                 socket.connects.push(&mut self.operations, id);
             }
             Kind::Send => self.sockets[index].sends.push(&mut self.operations, id),
-            Kind::Receive => self.queue_receive(index, id, steps),
+            Kind::SendTo => self.queue_send_to(index, id, steps),
+            Kind::Receive | Kind::ReceiveFrom => self.queue_receive(index, id, steps),
             Kind::Shutdown => self.queue_shutdown(index, id, steps),
             Kind::Timer | Kind::Resolve | Kind::Close => unreachable!("handled above"),
         }
@@ -297,16 +303,20 @@ impl Engine {
     }
 
     /// What already speaks against an operation that arrives.
-    fn refusal(&self, index: u32, kind: Kind, epoch: u8) -> Option<Fault> {
+    fn refusal(&self, index: u32, id: u32, epoch: u8) -> Option<Fault> {
         let socket = &self.sockets[index];
+        let kind = self.operations[id].kind;
         // A socket that cannot get hold of the descriptor it was given is broken for good.
         let for_good = socket.given.is_some() && socket.state == State::Idle;
         let concerned = match socket.trouble {
             Trouble::None => false,
             Trouble::Cut => epoch != socket.epoch,
-            Trouble::SendsCut => epoch != socket.epoch && kind == Kind::Send,
+            Trouble::SendsCut => epoch != socket.epoch && kind.sends(),
             Trouble::Broken => kind != Kind::Connect || for_good, // Once told, it is told always.
         };
+        if !concerned && self.operations[id].flags().datagram {
+            return self.datagram_refusal(index, kind);
+        }
         match kind {
             _ if concerned => Some(socket.fault()),
             Kind::Connect if socket.state == State::Connected => {
@@ -338,12 +348,15 @@ impl Engine {
         let flags = self.operations[id].flags();
         let socket = &mut self.sockets[index];
         if flags.receive {
-            if socket.state == State::Connected {
+            if socket.state != State::Connecting && flags.datagram {
+                self.shut_receiving(index, steps);
+            } else if socket.state == State::Connected {
                 steps.shutdown(index, true, false);
             } else {
                 socket.receive_shut_pending = true;
             }
         }
+        let socket = &mut self.sockets[index];
         if flags.send && !socket.send_shut {
             socket.send_shut = true;
             socket.sends.push(&mut self.operations, id);
@@ -355,8 +368,8 @@ impl Engine {
     pub(super) fn leave_queue(&mut self, id: u32) {
         let socket = &mut self.sockets[self.operations[id].socket];
         let queue = match self.operations[id].kind {
-            Kind::Connect => &mut socket.connects,
-            Kind::Receive => &mut socket.receives,
+            Kind::Connect if !self.operations[id].flags().among_sends => &mut socket.connects,
+            kind if kind.receives() => &mut socket.receives,
             _ => &mut socket.sends,
         };
         queue.remove(&mut self.operations, id);
@@ -410,9 +423,9 @@ impl Engine {
             return false;
         }
         match socket.state {
-            State::Idle => false,
             State::Connecting => self.start_connect(index, steps),
-            State::Connected => {
+            // Sends may stand there without a connection: those of datagrams.
+            State::Idle | State::Connected => {
                 let Some(id) = socket.sends.first() else {
                     return false;
                 };
@@ -420,11 +433,13 @@ impl Engine {
                 if let Some(fault) = socket.broken().or(operation.fate.map(Fault::of)) {
                     self.leave_queue(id);
                     self.finish(id, fault);
+                } else if operation.kind == Kind::Connect {
+                    return self.start_change(index, id, steps);
                 } else if operation.kind == Kind::Shutdown {
                     steps.shutdown(index, false, true);
                     self.leave_queue(id);
                     self.finish(id, Fault::of(Status::Ok));
-                } else if operation.buffer.is_empty() {
+                } else if operation.buffer.is_empty() && !operation.flags().datagram {
                     self.leave_queue(id);
                     self.finish(id, Fault::of(Status::Ok));
                 } else {
@@ -438,7 +453,8 @@ impl Engine {
     /// One move on the input lane; false when there is none.
     fn pump_input(&mut self, index: u32, steps: &mut impl Steps) -> bool {
         let socket = &self.sockets[index];
-        if socket.state != State::Connected || socket.lanes[Lane::Input as usize] != LaneState::Idle
+        if socket.state == State::Connecting
+            || socket.lanes[Lane::Input as usize] != LaneState::Idle
         {
             return false;
         }
@@ -549,25 +565,28 @@ impl Engine {
 fn request_of(operation: &Operation) -> Request<'_> {
     let rest = operation.buffer.part(operation.bytes);
     let flags = operation.flags();
+    let (datagram, empty) = (flags.datagram, operation.buffer.is_empty());
+    // A receive of nothing takes nothing, so a datagram stays where it is.
+    let peek = flags.peek || (datagram && empty);
     match (&operation.kind, operation.payload.as_deref()) {
         (Kind::Connect, Some(Payload::Connect(address))) => Request::Connect(address),
         (Kind::Connect, Some(Payload::Found(left))) => {
             Request::Connect(left.last().unwrap_or(&Address::NONE))
         }
-        (Kind::Receive, _) if operation.buffer.is_empty() => Request::Readable,
-        (Kind::Receive, Some(Payload::Message(message))) => Request::ReceiveMessage {
-            message,
-            peek: flags.peek,
-        },
-        (Kind::Send, Some(Payload::Message(message))) => Request::SendMessage {
+        (Kind::Receive, _) if empty && !datagram => Request::Readable,
+        (Kind::Receive | Kind::ReceiveFrom, Some(Payload::Message(message))) => {
+            Request::ReceiveMessage { message, peek }
+        }
+        (Kind::Send | Kind::SendTo, Some(Payload::Message(message))) => Request::SendMessage {
             message,
             more: flags.more,
             out_of_band: flags.out_of_band,
         },
         (Kind::Receive, _) => Request::Receive {
             buffer: rest,
-            peek: flags.peek,
+            peek,
             out_of_band: flags.out_of_band,
+            whole: datagram,
         },
         _ => Request::Send {
             buffer: rest,

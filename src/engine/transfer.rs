@@ -11,10 +11,15 @@ impl Engine {
             return;
         };
         let operation = &mut self.operations[id];
+        if operation.flags().datagram {
+            return self.datagram_sent(index, id, outcome, steps);
+        }
         if let Outcome::Done(bytes) = outcome {
-            operation.at_once = operation.bytes == 0 && bytes == operation.buffer.len();
+            let at_once = operation.bytes == 0 && bytes == operation.buffer.len();
             operation.moved(bytes);
-            if !operation.at_once {
+            if at_once {
+                operation.mark(|flags| flags.at_once = true);
+            } else {
                 steps.sent(index, bytes);
             }
             if operation.bytes < operation.buffer.len() && operation.fate.is_none() {
@@ -50,7 +55,7 @@ impl Engine {
 
     /// A send ended after its first byte: what was queued behind it must not follow.
     pub(super) fn cut_sends(&mut self, index: u32, id: u32, fault: Fault) {
-        self.operations[id].cuts = true;
+        self.operations[id].mark(|flags| flags.cuts = true);
         let fault = Fault::of(fault.status);
         let socket = &mut self.sockets[index];
         socket.cut(Trouble::SendsCut, fault);
@@ -68,6 +73,9 @@ impl Engine {
         let Some(id) = self.sockets[index].receives.first() else {
             return;
         };
+        if self.operations[id].flags().datagram {
+            return self.datagram_received(id, outcome);
+        }
         let broken = self.sockets[index].broken();
         let operation = &mut self.operations[id];
         let fault = match outcome {

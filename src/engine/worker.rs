@@ -282,10 +282,10 @@ impl Worker {
                     record.marks.set(Marks::CONNECTED);
                 }
             }
-            Kind::Send => {
+            Kind::Send | Kind::SendTo => {
                 shared.counters.bytes_sent += operation.bytes as u64;
                 // What had left bit by bit was taken off as it left.
-                let told = if operation.at_once {
+                let told = if operation.flags().at_once {
                     0
                 } else {
                     operation.bytes
@@ -293,12 +293,12 @@ impl Worker {
                 let record = shared.sockets.at(operation.socket);
                 record.queued -= (operation.buffer.len() - told) as u64;
             }
-            Kind::Receive if !operation.flags().peek => {
+            kind if kind.receives() && !operation.flags().peek => {
                 shared.counters.bytes_received += operation.bytes as u64;
             }
             _ => {}
         }
-        if operation.cuts {
+        if operation.flags().cuts {
             let record = shared.sockets.at(operation.socket);
             record.epoch = record.epoch.wrapping_add(1);
         }
@@ -469,6 +469,7 @@ impl Steps for Ports<'_> {
         let flags = ReceiveFlags {
             peek,
             out_of_band: true,
+            whole: false,
         };
         match self.driver.descriptor(socket) {
             None => Outcome::Canceled,

@@ -7,6 +7,7 @@
 
 mod bind;
 mod collect;
+mod datagram;
 mod poll;
 mod setting;
 mod socket;
@@ -17,6 +18,7 @@ mod tests;
 
 pub use bind::{bind, Local};
 pub use collect::{cancel, check_end, end, forget, set_deadline, wait};
+pub use datagram::{begin_receive_from, begin_send_to};
 pub use poll::{dispatch, poll, poll_fd, wake};
 pub use setting::Setting;
 pub use socket::{close, get_option, local_address, open, remote_address, set_option, shutdown};

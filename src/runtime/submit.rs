@@ -11,23 +11,23 @@ use crate::engine::worker::tick_after;
 use crate::foreign::{self, Buffer, Notify};
 use crate::handle::{Handle, HandleKind};
 use crate::status::{Answer, Status};
-use crate::sys::clock;
+use crate::sys::{self, clock};
 use std::sync::{Arc, MutexGuard};
 
 /// What is begun.
-struct Draft {
-    kind: Kind,
-    flags: Flags,
-    buffer: Buffer,
-    payload: Option<Box<Payload>>,
+pub(super) struct Draft {
+    pub kind: Kind,
+    pub flags: Flags,
+    pub buffer: Buffer,
+    pub payload: Option<Box<Payload>>,
     /// The tick at which a timer is done.
-    due: Option<u64>,
+    pub due: Option<u64>,
     /// 0 is none.
-    timeout_ms: u64,
+    pub timeout_ms: u64,
 }
 
 impl Draft {
-    fn new(kind: Kind) -> Draft {
+    pub fn new(kind: Kind) -> Draft {
         Draft {
             kind,
             flags: Flags::default(),
@@ -44,7 +44,7 @@ fn deadline(timeout_ms: u64) -> Option<u64> {
     (timeout_ms > 0).then(|| tick_after(clock::now_ns(), timeout_ms))
 }
 
-fn timeout(record: &SocketRecord, of: impl Fn(&Settings) -> u64) -> u64 {
+pub(super) fn timeout(record: &SocketRecord, of: impl Fn(&Settings) -> u64) -> u64 {
     record.kept().map_or(0, of)
 }
 
@@ -66,18 +66,18 @@ pub enum Host<'a> {
 
 /// An operation that was handed over.
 #[derive(Clone, Copy)]
-struct Submitted {
+pub(super) struct Submitted {
     slot: u32,
     generation: u32,
 }
 
 /// Puts an operation of a socket, or of none, into the inbox. The caller's `op` is written before
 /// the worker can see the operation.
-fn submit(
+pub(super) fn submit(
     seat: &Seat,
     mut shared: MutexGuard<'_, Shared>,
     socket: Option<Handle>,
-    draft: Draft,
+    mut draft: Draft,
     notify: &Notify,
 ) -> Answer<Submitted> {
     let (id, handle) = shared.new_operation().map_err(|_| Status::OutOfMemory)?;
@@ -86,9 +86,10 @@ fn submit(
     if let Some(socket) = socket {
         let record = shared.sockets.at(socket.slot);
         epoch = record.epoch;
+        draft.flags.datagram = record.kind == sys::Kind::Datagram;
         match draft.kind {
             Kind::Connect => record.connecting += 1,
-            Kind::Send => record.queued += draft.buffer.len() as u64,
+            Kind::Send | Kind::SendTo => record.queued += draft.buffer.len() as u64,
             _ => {}
         }
     }
@@ -123,7 +124,9 @@ fn submit(
 }
 
 /// The record of a socket, with the lock that it lies behind.
-fn socket_of(handle: u64) -> Answer<(&'static Seat, Handle, MutexGuard<'static, Shared>)> {
+pub(super) fn socket_of(
+    handle: u64,
+) -> Answer<(&'static Seat, Handle, MutexGuard<'static, Shared>)> {
     let (seat, unpacked) = seat_of(handle, HandleKind::Socket)?;
     let mut shared = seat.lock();
     shared
@@ -134,7 +137,7 @@ fn socket_of(handle: u64) -> Answer<(&'static Seat, Handle, MutexGuard<'static, 
 }
 
 /// A receive whose result nobody could see makes no sense.
-fn must_be_seen(shared: &Shared, notify: &Notify) -> Answer<()> {
+pub(super) fn must_be_seen(shared: &Shared, notify: &Notify) -> Answer<()> {
     if !shared.on_poll && notify.callback.is_none() && !notify.op.wanted() {
         return Err(Status::InvalidArgument);
     }
@@ -212,6 +215,23 @@ pub fn begin_resolve(runtime: u64, host: Host<'_>, room: Buffer, notify: Notify)
     Ok(())
 }
 
+/// Whether a send of that length may be begun.
+pub(super) fn room_in_queue(record: &SocketRecord, length: usize) -> Answer<()> {
+    let limit = timeout(record, |kept| kept.send_queue_limit);
+    if limit > 0 && record.queued > 0 && record.queued.saturating_add(length as u64) > limit {
+        return Err(Status::QueueFull);
+    }
+    Ok(())
+}
+
+/// Flags that mean nothing to datagrams.
+fn suits(record: &SocketRecord, flags: u32, of_streams: u32) -> Answer<()> {
+    if record.kind == sys::Kind::Datagram && flags & of_streams != 0 {
+        return Err(Status::InvalidArgument);
+    }
+    Ok(())
+}
+
 pub fn begin_send(socket: u64, data: Buffer, flags: u32, notify: Notify) -> Answer<()> {
     let payload = if flags & abi::ASOCK_SEND_COPY != 0 {
         super::check_socket(socket)?; // Before the copy, which may be long.
@@ -222,16 +242,16 @@ pub fn begin_send(socket: u64, data: Buffer, flags: u32, notify: Notify) -> Answ
         None
     };
     let (seat, handle, mut shared) = socket_of(socket)?;
-    in_service(&shared)?;
-    let length = data.len() as u64;
     let record = shared.sockets.at(handle.slot);
-    let limit = timeout(record, |kept| kept.send_queue_limit);
-    if limit > 0 && record.queued > 0 && record.queued.saturating_add(length) > limit {
-        return Err(Status::QueueFull);
-    }
+    suits(record, flags, abi::ASOCK_SEND_OUT_OF_BAND)?;
+    // To the system, more of a datagram would be a part of the same one.
+    let more = flags & abi::ASOCK_SEND_MORE != 0 && record.kind == sys::Kind::Stream;
+    in_service(&shared)?;
+    let record = shared.sockets.at(handle.slot);
+    room_in_queue(record, data.len())?;
     let draft = Draft {
         flags: Flags {
-            more: flags & abi::ASOCK_SEND_MORE != 0,
+            more,
             out_of_band: flags & abi::ASOCK_SEND_OUT_OF_BAND != 0,
             ..Flags::default()
         },
@@ -246,6 +266,8 @@ pub fn begin_send(socket: u64, data: Buffer, flags: u32, notify: Notify) -> Answ
 pub fn begin_receive(socket: u64, room: Buffer, flags: u32, notify: Notify) -> Answer<()> {
     let (seat, handle, mut shared) = socket_of(socket)?;
     must_be_seen(&shared, &notify)?;
+    let of_streams = abi::ASOCK_RECEIVE_ALL | abi::ASOCK_RECEIVE_OUT_OF_BAND;
+    suits(shared.sockets.at(handle.slot), flags, of_streams)?;
     in_service(&shared)?;
     let record = shared.sockets.at(handle.slot);
     let draft = Draft {

@@ -103,9 +103,10 @@ impl Message {
         self.whole
     }
 
-    /// Keeps the bytes that a piece is made of.
-    pub fn keep(&mut self, copy: Box<[u8]>) {
-        self.copy = Some(copy);
+    /// Adds a piece that is the message's own.
+    pub fn push_copy(&mut self, copy: Box<[u8]>) {
+        let piece = Buffer::of_box(self.copy.insert(copy));
+        self.push(piece);
     }
 
     /// Sends it to that address.
@@ -119,6 +120,13 @@ impl Message {
             *word = u64::from_ne_bytes(copy);
         }
         self.address_length = bytes.len();
+    }
+
+    /// The address that it goes to.
+    pub fn to(&self) -> Address {
+        // SAFETY: the system only reads it, and no reference to it is made.
+        let room = unsafe { *self.address.get() };
+        address_in(room, self.address_length)
     }
 
     /// Writes the address of the sender there, when `write_sender` is called. On a unix socket a sender may have none.
@@ -141,11 +149,6 @@ impl Message {
             bytes -= piece.iov_len;
             self.next += 1;
         }
-    }
-
-    /// Bytes that are still to be moved.
-    pub fn left(&self) -> usize {
-        self.left
     }
 
     /// Bytes that the next call asks for.
@@ -197,13 +200,9 @@ impl Message {
     pub fn from(&self) -> Address {
         // SAFETY: the call that wrote here is over, and no reference to it is made.
         let (length, room) = unsafe { ((*self.header.get()).msg_namelen, *self.address.get()) };
-        let mut bytes = [0; ROOM];
-        for (part, word) in bytes.chunks_exact_mut(8).zip(room) {
-            part.copy_from_slice(&word.to_ne_bytes());
-        }
         match (length as usize).min(ROOM) {
             0 if self.unix => Address::unnamed_unix(),
-            length => Address::from_bytes(&bytes[..length]),
+            length => address_in(room, length),
         }
     }
 
@@ -222,34 +221,27 @@ impl Message {
     }
 }
 
+fn address_in(room: [u64; ROOM / 8], length: usize) -> Address {
+    let mut bytes = [0; ROOM];
+    for (part, word) in bytes.chunks_exact_mut(8).zip(room) {
+        part.copy_from_slice(&word.to_ne_bytes());
+    }
+    Address::from_bytes(&bytes[..length])
+}
+
 #[cfg(test)]
 impl Message {
+    /// Bytes that are still to be moved.
+    pub fn left(&self) -> usize {
+        self.left
+    }
+
     /// The first piece that is not done; the simulation moves one at a time.
     pub fn piece(&self) -> Buffer {
         match self.ahead().first() {
             // SAFETY: it is a buffer that was pushed, or the rest of one.
             Some(piece) => unsafe { Buffer::new(piece.iov_base.cast(), piece.iov_len) },
             None => Buffer::EMPTY,
-        }
-    }
-
-    /// The address that it goes to.
-    pub fn to(&self) -> Address {
-        // SAFETY: nobody else has it during this call.
-        let room = unsafe { *self.address.get() };
-        let bytes: Vec<u8> = room.iter().flat_map(|word| word.to_ne_bytes()).collect();
-        Address::from_bytes(&bytes[..self.address_length])
-    }
-
-    /// Notes what a system would: who sent it, and whether there was more.
-    pub fn received(&self, from: &Address, truncated: bool) {
-        let bytes = from.as_bytes();
-        // SAFETY: nobody else has it during this call; an address fits into the room.
-        unsafe {
-            let room = self.address.get().cast::<u8>();
-            std::ptr::copy_nonoverlapping(bytes.as_ptr(), room, bytes.len());
-            (*self.header.get()).msg_namelen = bytes.len() as libc::socklen_t;
-            (*self.header.get()).msg_flags = if truncated { libc::MSG_TRUNC } else { 0 };
         }
     }
 }
@@ -259,7 +251,7 @@ mod tests {
     //! What a message asks for as it goes on, and what the system tells in it, over pairs of sockets on loopback.
 
     use super::*;
-    use crate::sys::socket::{self, Kind, RawDescriptor, SendFlags};
+    use crate::sys::socket::{self, Kind, RawDescriptor, ReceiveFlags, SendFlags};
     use crate::sys::{Epoll, Events, WOULD_BLOCK};
     use std::net::UdpSocket;
     use std::os::fd::AsRawFd;
@@ -283,11 +275,15 @@ mod tests {
 
     /// Receives as soon as there is something.
     fn receive(socket: RawDescriptor, message: &Message, peek: bool) -> SysResult<usize> {
+        let flags = ReceiveFlags {
+            peek,
+            ..ReceiveFlags::default()
+        };
         let epoll = Epoll::new().expect("makes an epoll");
         let mut events = Events::with_capacity(1).expect("makes room");
         epoll.add(socket, 1).expect("adds");
         loop {
-            match socket::receive_message(socket, message, peek) {
+            match socket::receive_message(socket, message, flags) {
                 Err(WOULD_BLOCK) => epoll.wait(&mut events, -1).expect("waits"),
                 answer => return answer,
             }

@@ -74,6 +74,18 @@ pub struct ReceiveFlags {
     /// Leave in the queue what is read.
     pub peek: bool,
     pub out_of_band: bool,
+    /// Of a datagram: tell how long it was, also where there is less room.
+    pub whole: bool,
+}
+
+impl ReceiveFlags {
+    /// As the system's calls take them.
+    pub fn bits(self) -> libc::c_int {
+        let peek = if self.peek { libc::MSG_PEEK } else { 0 };
+        let urgent = if self.out_of_band { libc::MSG_OOB } else { 0 };
+        let whole = if self.whole { libc::MSG_TRUNC } else { 0 };
+        peek | urgent | whole
+    }
 }
 
 /// Makes a socket.
@@ -136,31 +148,20 @@ pub fn send_message(
 }
 
 /// Receives what is there into a message, which can then tell who sent it and whether it was cut off.
-pub fn receive_message(socket: RawDescriptor, message: &Message, peek: bool) -> SysResult<usize> {
+pub fn receive_message(
+    socket: RawDescriptor,
+    message: &Message,
+    flags: ReceiveFlags,
+) -> SysResult<usize> {
     let header = message.incoming()?;
-    let bits = receive_bits(peek) | libc::MSG_DONTWAIT;
+    let bits = flags.bits() | libc::MSG_DONTWAIT;
     // SAFETY: as in `send_message`; what the call writes to in the message itself lies in cells.
     retried(|| unsafe { libc::recvmsg(socket.0, header, bits) })
 }
 
-/// The flags of a receive that may wait.
-pub fn receive_bits(peek: bool) -> libc::c_int {
-    if peek {
-        libc::MSG_PEEK
-    } else {
-        0
-    }
-}
-
 /// Receives what is there; 0 bytes into a buffer with room mean the end of the stream.
 pub fn receive(socket: RawDescriptor, buffer: Buffer, flags: ReceiveFlags) -> SysResult<usize> {
-    let mut bits = libc::MSG_DONTWAIT;
-    if flags.peek {
-        bits |= libc::MSG_PEEK;
-    }
-    if flags.out_of_band {
-        bits |= libc::MSG_OOB;
-    }
+    let bits = flags.bits() | libc::MSG_DONTWAIT;
     // SAFETY: who begins an operation promises that its buffer is good for its length until the completion, and
     // that nobody else touches it.
     retried(|| unsafe { libc::recv(socket.0, buffer.pointer().cast(), buffer.len(), bits) })
@@ -220,6 +221,9 @@ pub fn is_its_own_peer(socket: RawDescriptor, port: u16) -> bool {
     };
     if port == 0 || own.port() != port {
         return false;
+    }
+    if get_int(socket, libc::SOL_SOCKET, libc::SO_TYPE) == Ok(libc::SOCK_DGRAM) {
+        return false; // Whoever sends datagrams to himself has meant to.
     }
     // SAFETY: as in `local_name`.
     name_of(|room, length| unsafe { libc::getpeername(socket.0, room, length) }) == Ok(own)

@@ -13,6 +13,7 @@ pub mod allocations;
 pub mod c;
 pub mod calls;
 pub mod child;
+pub mod datagram;
 pub mod gate;
 pub mod handles;
 pub mod held;

@@ -211,7 +211,7 @@ impl Desk {
         let id = self.engine.take_finished()?;
         self.engine.deliver(id);
         let operation = self.seat.at(id);
-        self.epoch += u8::from(operation.cuts);
+        self.epoch += u8::from(operation.flags().cuts);
         Some((id, operation.status, operation.bytes))
     }
 

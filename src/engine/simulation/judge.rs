@@ -20,8 +20,8 @@ impl Simulation {
         self.engine.deliver(record.id);
         let operation = self.seat.at(record.id);
         let fault = operation.fault();
-        let (bytes, cuts) = (operation.bytes, operation.cuts);
-        let reported = if operation.at_once { 0 } else { bytes };
+        let (bytes, cuts) = (operation.bytes, operation.flags().cuts);
+        let reported = if operation.flags().at_once { 0 } else { bytes };
         let unreported = operation.buffer.len().saturating_sub(reported);
         self.say(|| format!("completion of {number}: {fault:?} {bytes} cuts {cuts}"));
         let record = &mut self.records[number];
@@ -100,6 +100,7 @@ impl Simulation {
             Kind::Close => self.check_last(number),
             Kind::Shutdown => self.check_shut_down(number),
             Kind::Resolve => assert!(bytes == record.found, "addresses got lost"),
+            Kind::SendTo | Kind::ReceiveFrom => panic!("datagrams are simulated by themselves"),
         }
     }
 
