@@ -293,9 +293,13 @@ impl EpollDriver {
             Request::Readable => system::readable(descriptor).map(|()| 0),
             Request::Connect(_) => Ok(0),
         };
+        let is_told = match request {
+            Request::SendMessage { message, .. } => message.room_is_told(),
+            _ => true,
+        };
         match answer {
             Ok(bytes) => Some(Outcome::Done(bytes)),
-            Err(WOULD_BLOCK) => {
+            Err(WOULD_BLOCK) if is_told => {
                 state.known.set(Known::ready(token.lane), false);
                 if token.lane == Lane::Input {
                     state.known.set(Known::URGENT, false);

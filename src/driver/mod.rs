@@ -14,6 +14,8 @@
 //!   belongs to the driver, its buffer too, until `next` gives its outcome, which may be
 //!   `Canceled` or its own, where the cancel came too late.
 //! - `wait` sleeps until something is done, the waker is signalled, or the time is over.
+//! - A message for which there is no room, and of whose room the system does not tell, fails as one
+//!   that would block, and the engine tries again.
 //! - A driver may ask for a request's particulars again (`Requests`) instead of keeping them.
 //!
 //! Only the worker's thread touches a driver; the `Waker` alone is for every thread.

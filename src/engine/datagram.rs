@@ -4,12 +4,15 @@
 //! A connect of a socket that has a descriptor stands among the sends, so that those before it go
 //! to the earlier peer and those behind it to the new one; receives go on meanwhile.
 
-use super::operation::{Fault, Kind, Payload};
+use super::operation::{Fault, Kind, Payload, Tick};
 use super::socket::{Engine, LaneState, State, Steps, Trouble};
 use crate::address::Address;
 use crate::driver::{Lane, Outcome, Token};
 use crate::status::Status;
-use crate::sys::CONNECTION_REFUSED;
+use crate::sys::{CONNECTION_REFUSED, WOULD_BLOCK};
+
+/// Ticks after which a datagram is sent again for which its receiver had no room.
+const AGAIN: u64 = 2;
 
 impl Engine {
     /// What speaks against an operation that arrives. Where there is a descriptor, it is for the
@@ -136,8 +139,14 @@ impl Engine {
                 operation.mark(|flags| flags.refused = true);
                 return;
             }
+            Outcome::Failed(WOULD_BLOCK) if operation.fate.is_none() => {
+                let deadline = operation.deadline;
+                return self.set_times(id, Tick::of(Some(steps.now() + AGAIN)), deadline);
+            }
+            Outcome::Failed(WOULD_BLOCK) | Outcome::Canceled => {
+                Fault::of(operation.fate.unwrap_or(Status::Canceled))
+            }
             Outcome::Failed(error) => Fault::system(error),
-            Outcome::Canceled => Fault::of(operation.fate.unwrap_or(Status::Canceled)),
         };
         let refused = operation.flags().refused && fault.status == Status::Ok;
         self.leave_queue(id);

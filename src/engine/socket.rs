@@ -433,6 +433,8 @@ impl Engine {
                 if let Some(fault) = socket.broken().or(operation.fate.map(Fault::of)) {
                     self.leave_queue(id);
                     self.finish(id, fault);
+                } else if operation.due != Tick::NEVER {
+                    return false; // It is tried again then.
                 } else if operation.kind == Kind::Connect {
                     return self.start_change(index, id, steps);
                 } else if operation.kind == Kind::Shutdown {
@@ -551,7 +553,7 @@ impl Engine {
             let deadline = operation.deadline;
             match operation.kind {
                 Kind::Timer if due => self.finish(id, Fault::of(Status::Ok)),
-                Kind::Connect if due && !deadline.has_come(now) => {
+                Kind::Connect | Kind::SendTo if due && !deadline.has_come(now) => {
                     self.set_times(id, Tick::NEVER, deadline);
                     self.pump(self.operations[id].socket, steps);
                 }

@@ -4,7 +4,7 @@
 //! system writes into it while a call runs or, where requests are handed over, at any time until they are done.
 
 use super::SysResult;
-use crate::address::Address;
+use crate::address::{Address, Family};
 use crate::foreign::{self, AddressOut, Buffer};
 use crate::status::OsError;
 use std::cell::UnsafeCell;
@@ -127,6 +127,12 @@ impl Message {
         // SAFETY: the system only reads it, and no reference to it is made.
         let room = unsafe { *self.address.get() };
         address_in(room, self.address_length)
+    }
+
+    /// Whether the system tells when there is room for it. It does not for a unix socket that this one is not connected
+    /// to, and that has not received what it got before.
+    pub fn room_is_told(&self) -> bool {
+        self.address_length == 0 || self.to().family() != Family::Unix
     }
 
     /// Writes the address of the sender there, when `write_sender` is called. On a unix socket a sender may have none.
