@@ -40,6 +40,14 @@ impl Buffer {
         }
     }
 
+    /// The bytes of a file: no memory, only how many they are.
+    pub fn of_file(length: usize) -> Buffer {
+        Buffer {
+            length,
+            ..Buffer::EMPTY
+        }
+    }
+
     /// A copy of the bytes, for `ASOCK_SEND_COPY`; `None` when there is no room for it.
     pub fn copy(&self) -> Option<Box<[u8]>> {
         let mut copy = Vec::new();

@@ -39,6 +39,16 @@ impl Default for State {
     }
 }
 
+impl State {
+    /// So many bytes were received. What has emptied the socket leaves nothing to be read, unless
+    /// something else may have stopped it short.
+    fn received(&mut self, bytes: usize, emptied: bool) {
+        let unsure = self.known.has(Known::ENDED) || self.known.has(Known::URGENT);
+        let readable = !emptied || unsure || bytes == 0;
+        self.known.set(Known::READABLE, readable);
+    }
+}
+
 /// What is so, a bit each.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Known(u8);
@@ -265,9 +275,7 @@ impl EpollDriver {
                 system::receive(descriptor, buffer, flags).inspect(|&bytes| {
                     // One datagram says nothing of the next.
                     let emptied = bytes < buffer.len() && !peek && !whole;
-                    let unsure = state.known.has(Known::ENDED) || state.known.has(Known::URGENT);
-                    let readable = !emptied || unsure || bytes == 0;
-                    state.known.set(Known::READABLE, readable);
+                    state.received(bytes, emptied);
                 })
             }
             Request::SendMessage {
@@ -285,12 +293,11 @@ impl EpollDriver {
                 };
                 system::receive_message(descriptor, message, flags).inspect(|&bytes| {
                     let emptied = bytes < message.asked() && !peek && !message.is_whole();
-                    let unsure = state.known.has(Known::ENDED) || state.known.has(Known::URGENT);
-                    let readable = !emptied || unsure || bytes == 0;
-                    state.known.set(Known::READABLE, readable);
+                    state.received(bytes, emptied);
                 })
             }
             Request::Readable => system::readable(descriptor).map(|()| 0),
+            Request::Writable => system::writable(descriptor).map(|()| 0),
             Request::Connect(_) => Ok(0),
         };
         let is_told = match request {

@@ -78,6 +78,8 @@ pub enum Request<'a> {
         message: &'a Message,
         peek: bool,
     },
+    /// Done as soon as a send would find room.
+    Writable,
 }
 
 /// How a request ended.

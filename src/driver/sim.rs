@@ -17,6 +17,7 @@ use self::link::{Held, Work};
 use super::{Done, Lane, Outcome, Request, Requests, Token};
 use crate::foreign::Buffer;
 use crate::status::OsError;
+use crate::sys::WOULD_BLOCK;
 
 /// Seeded numbers (splitmix64).
 pub struct Random(u64);
@@ -239,6 +240,7 @@ impl SimDriver {
                 assert!(!link.send_shut, "a send after our shutdown");
                 assert!(!buffer.is_empty(), "a send of nothing");
             }
+            Work::Writable => assert!(token.lane == Lane::Output && link.stands),
             Work::Receive(..) | Work::Readable => {
                 assert!(token.lane == Lane::Input && link.stands);
             }
@@ -367,6 +369,12 @@ impl SimDriver {
         })
     }
 
+    /// Whether the driver has a request that sends.
+    pub fn has_output(&mut self, socket: u32) -> bool {
+        let link = self.attached(socket);
+        link.lanes[Lane::Output as usize].is_some()
+    }
+
     /// Whether the driver may still touch a buffer.
     pub fn holds(&self, buffer: Buffer) -> bool {
         let place = |buffer: Buffer| {
@@ -454,6 +462,22 @@ impl SimDriver {
                 link.written.extend_from_slice(bytes);
             }
         }
+    }
+
+    /// A thread sends what there is of a part of a file; nothing is the end of the file.
+    pub fn send_file(&mut self, socket: u32, bytes: &[u8]) -> Outcome {
+        let mut links = self.links.iter_mut();
+        let link = links.find(|(own, _)| *own == socket).map(|(_, link)| link);
+        let link = link.expect("a file goes to a socket that is closed");
+        assert!(link.stands && !link.send_shut);
+        if bytes.is_empty() {
+            return Outcome::Done(0);
+        }
+        let outcome = link.send(bytes, &mut self.random);
+        if let Some(Outcome::Failed(error)) = outcome {
+            self.told.push((socket, error));
+        }
+        outcome.unwrap_or(Outcome::Failed(WOULD_BLOCK))
     }
 
     /// Urgent data, which never waits.

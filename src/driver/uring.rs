@@ -196,7 +196,7 @@ impl UringDriver {
                     .flags(flags.bits())
                     .build()
             }
-            Request::Readable => {
+            Request::Readable | Request::Writable => {
                 held = Held::Poll;
                 poll(fd, token.lane)
             }
@@ -376,6 +376,11 @@ impl UringDriver {
         let outcome = match request {
             None => self.poll_for(token, descriptor),
             Some(Request::Readable) => match system::readable(descriptor) {
+                Ok(()) => Some(Outcome::Done(0)),
+                Err(WOULD_BLOCK) => self.poll_for(token, descriptor),
+                Err(error) => Some(Outcome::Failed(error)),
+            },
+            Some(Request::Writable) => match system::writable(descriptor) {
                 Ok(()) => Some(Outcome::Done(0)),
                 Err(WOULD_BLOCK) => self.poll_for(token, descriptor),
                 Err(error) => Some(Outcome::Failed(error)),

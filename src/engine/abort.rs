@@ -60,7 +60,7 @@ impl Engine {
             LaneState::Busy if is_head => {
                 self.operations[id].fate.get_or_insert(fault.status);
                 *state = LaneState::Canceling;
-                if let Some(outcome) = steps.cancel(token) {
+                if let Some(outcome) = self.take_back(token, steps) {
                     self.lane_done(token, outcome, steps);
                 }
             }

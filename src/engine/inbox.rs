@@ -4,7 +4,7 @@
 //! needs no memory: a slot stands in it once, and marks say what there is to tell of it.
 
 use super::arena::OutOfMemory;
-use super::operation::{Fault, NONE};
+use super::operation::{Fault, Payload, NONE};
 use super::record::{Marks, Stage};
 use super::seat::Shared;
 use super::socket::Engine;
@@ -27,6 +27,8 @@ pub type NameAnswer = Result<Vec<Address>, Fault>;
 pub enum Event {
     Begin(u32),
     Resolved(u32, NameAnswer),
+    /// A thread for files gives an operation's payload back.
+    File(Box<Payload>),
     Deadline(u32, Option<u64>),
     Cancel(u32),
     /// The socket has a descriptor that did not come from its worker. It is told before whatever
@@ -123,6 +125,12 @@ impl Shared {
     pub(super) fn take(&mut self, engine: &mut Engine, events: &mut Vec<Event>) {
         engine.operations.accept(&mut self.records);
         engine.sockets.accept(&mut self.sockets_growth);
+        while events.len() < TAKE {
+            match self.returned.pop() {
+                Some(payload) => events.push(Event::File(payload)),
+                None => break,
+            }
+        }
         while events.len() + EVENTS_PER_ENTRY <= EVENTS {
             let Some(entry) = self.unlink() else { return };
             if entry & SOCKET_ENTRY != 0 {

@@ -1,7 +1,8 @@
-//! The machinery of a worker. Pure: `socket` with `arrival`, `connect`, `transfer` and `abort`, which are
-//! the rules, on `operation`, `race`, `timer`, `arena` and `slots`; shared with the application's
-//! threads: `record`, `handover`, `pins`, `inbox`, `seat`, `delivery`; off the workers: `resolver`; and `worker`, which joins
-//! them.
+//! The machinery of a worker. Pure: `socket` with `request`, `arrival`, `connect`, `transfer`,
+//! `abort`, `datagram` and `file`, which are the rules, on `operation`, `race`, `timer`, `arena` and
+//! `slots`; shared with the application's threads: `record`, `handover`, `pins`, `inbox`,
+//! `messages`, `seat`, `delivery`; off the workers: `resolver` and `files`; and `worker`, which
+//! joins them.
 
 mod abort;
 pub mod arena;
@@ -9,6 +10,8 @@ mod arrival;
 mod connect;
 mod datagram;
 pub mod delivery;
+pub mod file;
+pub mod files;
 pub mod handover;
 pub mod inbox;
 mod messages;
@@ -16,6 +19,7 @@ pub mod operation;
 pub mod pins;
 pub mod race;
 pub mod record;
+mod request;
 pub mod resolver;
 pub mod seat;
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Operations, and the queues that they stand in.
 
+use super::file::FileSend;
 use super::handover::WorkerSide;
 use super::race::Race;
 use super::timer::{Node, Nodes};
@@ -73,9 +74,16 @@ pub enum Payload {
     },
     /// Many pieces of memory, or an address, or both; see `messages`.
     Message(Box<Message>),
+    /// A file that is sent; see `file`.
+    File(FileSend),
 }
 
 impl Payload {
+    /// It was made for more than this operation; see `messages` and `files`.
+    pub fn is_used_again(&self) -> bool {
+        matches!(self, Payload::Message(_) | Payload::File(_))
+    }
+
     pub fn message(&self) -> Option<&Message> {
         match self {
             Payload::Message(message) => Some(message),
@@ -98,6 +106,8 @@ pub struct Flags {
     pub out_of_band: bool,
     pub peek: bool,
     pub all: bool,
+    /// A send of a file: its buffer is no memory, only a length.
+    pub file: bool,
     /// A shutdown's directions; a close's ways.
     pub receive: bool,
     pub send: bool,
@@ -153,6 +163,7 @@ bits! {
     refused = 11,
     cuts = 12,
     at_once = 13,
+    file = 14,
 }
 
 /// What is begun.
@@ -304,12 +315,10 @@ impl Operation {
         self.phase = Phase::Finished;
         self.status = fault.status;
         self.os_error = fault.os_error;
-        match self.payload.as_deref() {
-            Some(Payload::Message(_)) => return, // It is used again.
-            Some(Payload::Copy { given, .. }) => self.buffer = *given,
-            _ => {}
+        if let Some(Payload::Copy { given, .. }) = self.payload.as_deref() {
+            self.buffer = *given;
         }
-        self.payload = None;
+        self.payload.take_if(|payload| !payload.is_used_again());
     }
 
     /// It ends without the engine.

@@ -8,10 +8,11 @@
 //! no hand-over falls between its look and its sleep.
 
 use super::arena::{chunk, Growth, OutOfMemory};
+use super::files::Files;
 use super::handover::SeatSide;
 use super::inbox::{Event, Inbox, NameAnswer};
 use super::messages::Messages;
-use super::operation::{Kind, Operation, NONE};
+use super::operation::{Kind, Operation, Payload, NONE};
 use super::pins::Pins;
 use super::record::{Chain, Marks, OperationState, SocketRecord, Stage};
 use super::resolver::Resolver;
@@ -68,6 +69,8 @@ pub struct Shared {
     population: Option<Arc<AtomicU32>>,
     /// Where the names of its operations are looked up.
     pub resolver: Option<Arc<Resolver>>,
+    /// Where its files are read.
+    pub files: Option<Arc<Files>>,
     pub operations: Slots<OperationState>,
     /// The operations' records, while the worker has not got them.
     pub records: SeatSide<Operation>,
@@ -83,6 +86,12 @@ pub struct Shared {
     #[cfg(test)]
     pub mistaken: bool,
     pub(super) inbox: Inbox,
+    /// What the threads for files give back; `begin` makes the room.
+    #[allow(
+        clippy::vec_box,
+        reason = "the boxes go to and fro, and none is made on the way"
+    )]
+    pub returned: Vec<Box<Payload>>,
     /// Completions that wait to be polled.
     ready: Chain,
     pub counters: Counters,
@@ -116,6 +125,7 @@ impl Seat {
                 waker: None,
                 population: None,
                 resolver: None,
+                files: None,
                 operations: Slots::new(),
                 records: SeatSide::new(),
                 sockets: Slots::new(),
@@ -126,6 +136,7 @@ impl Seat {
                 #[cfg(test)]
                 mistaken: false,
                 inbox: Inbox::new(),
+                returned: Vec::new(),
                 ready: Chain::default(),
                 counters: Counters::default(),
             }),
@@ -215,7 +226,8 @@ impl Seat {
         shared.take(engine, events);
         // Not before the last of what was begun earlier is known to the engine: it must end too.
         let drain = shared.inbox.is_empty() && std::mem::take(&mut shared.drain);
-        let idle = events.is_empty() && !drain && shared.inbox.is_empty();
+        let empty = shared.inbox.is_empty() && shared.returned.is_empty();
+        let idle = events.is_empty() && !drain && empty;
         if idle && sleeps {
             self.asleep.store(true, Ordering::Relaxed);
         }
@@ -453,6 +465,8 @@ impl Shared {
         self.waker = None;
         self.population = None;
         self.resolver = None;
+        self.files = None;
+        self.returned = Vec::new();
         while self.unlink().is_some() {}
         self.inbox = Inbox::new();
         let mut leaving = Vec::new();
@@ -495,6 +509,7 @@ impl Shared {
         on_poll: bool,
         population: Arc<AtomicU32>,
         resolver: Arc<Resolver>,
+        files: Arc<Files>,
     ) -> Result<(), OutOfMemory> {
         debug_assert_eq!(self.service, Service::Vacant);
         // Records that wait to be collected have kept their chunks.
@@ -507,6 +522,7 @@ impl Shared {
         self.waker = Some(waker);
         self.population = Some(population);
         self.resolver = Some(resolver);
+        self.files = Some(files);
         self.counters = Counters::default();
         Ok(())
     }

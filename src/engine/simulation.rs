@@ -19,6 +19,7 @@ mod schedules;
 use self::ports::Ports;
 use self::record::{lane_of, Draft, Entry, Place, Record, Tally};
 use super::arena::{chunk, Growth, CHUNK};
+use super::file::FileSend;
 use super::handover::SeatSide;
 use super::operation::{Begin, Fault, Flags, Kind, Operation, Payload, NONE};
 use super::race::Race;
@@ -145,13 +146,20 @@ impl Simulation {
         if refused || self.records.len() >= 64 {
             return None;
         }
-        let (buffer, region) = self.buffer(draft.length);
-        let data = self.random.below(PATTERN.len() - draft.length);
+        let memory = if draft.flags.file { 0 } else { draft.length };
+        let (mut buffer, region) = self.buffer(memory);
+        let mut data = self.random.below(PATTERN.len() - draft.length);
+        if draft.flags.file {
+            buffer = Buffer::of_file(draft.length);
+            if self.random.chance(15) {
+                data = PATTERN.len() - self.random.below(draft.length); // It ends too early.
+            }
+        }
         let number = self.records.len();
-        if draft.kind == Kind::Send {
+        if draft.kind == Kind::Send && !draft.flags.file {
             write(&buffer, &PATTERN[data..data + draft.length]);
         }
-        let payload = payload_of(&draft, buffer, &PATTERN[data..data + draft.length]);
+        let payload = payload_of(&draft, buffer, data);
         let expected = self.foretold(&draft);
         let epoch = self.note(&draft, number);
         self.by_id[id] = Some(number);
@@ -391,8 +399,17 @@ impl Simulation {
 
     /// Lets the driver tell of one request.
     fn react(&mut self) -> bool {
+        if self.ports.has_files() && self.random.chance(50) {
+            let payload = self.ports.advance_file();
+            if let Some(payload) = payload {
+                self.say(|| "  a thread gives a file back".into());
+                self.engine.file_done(payload, &mut self.ports);
+                self.look();
+            }
+            return true;
+        }
         let Some(done) = self.ports.driver.next(&self.engine) else {
-            return false;
+            return self.ports.has_files();
         };
         self.say(|| format!("  done {done:?}"));
         let (token, outcome) = (done.token, done.outcome);
@@ -447,13 +464,14 @@ impl Simulation {
 }
 
 /// What an operation brings along besides its buffer.
-fn payload_of(draft: &Draft, buffer: Buffer, bytes: &[u8]) -> Option<Box<Payload>> {
+fn payload_of(draft: &Draft, buffer: Buffer, data: usize) -> Option<Box<Payload>> {
     let payload = match (draft.kind, draft.addresses) {
         (Kind::Resolve, _) | (Kind::Connect, 0) => Payload::Name(80),
         (Kind::Connect, 1) => Payload::Connect(Address::NONE),
         (Kind::Connect, more) => Payload::Race(vec![Address::NONE; more], Race::new(more)),
+        (Kind::Send, _) if draft.flags.file => Payload::File(FileSend::new(None, data as u64)),
         (Kind::Send, _) if draft.copy => Payload::Copy {
-            bytes: bytes.into(),
+            bytes: PATTERN[data..data + draft.length].into(),
             given: buffer,
         },
         _ => return None,

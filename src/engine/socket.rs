@@ -7,7 +7,8 @@
 
 use super::arena::Arena;
 use super::connect::{Attempt, FIRST_ATTEMPT};
-use super::operation::{Fault, Kind, Operation, Operations, Payload, Phase, Queue, Tick, NONE};
+use super::operation::{Fault, Kind, Operations, Payload, Phase, Queue, Tick, NONE};
+use super::request::request_of;
 use super::timer::Wheel;
 use super::transfer::breaks;
 use crate::address::{Address, Family};
@@ -27,6 +28,11 @@ pub trait Steps {
     /// A receive of urgent data, which never waits.
     fn receive_urgent(&mut self, socket: u32, request: Request<'_>) -> Outcome;
     fn shutdown(&mut self, socket: u32, receive: bool, send: bool);
+    /// Has the part of a file sent that a payload asks for. Given back it is over already; else it
+    /// comes back with its outcome by `Engine::file_done`.
+    fn send_file(&mut self, socket: u32, payload: Box<Payload>) -> Option<Box<Payload>>;
+    /// Takes an operation's payload back, unless a thread for files has begun with it.
+    fn recall_file(&mut self, operation: u32) -> Option<Box<Payload>>;
     /// The present tick.
     fn now(&self) -> u64;
     /// The attempt of a race has won: its descriptor becomes the socket's own.
@@ -238,20 +244,6 @@ impl Engine {
         self.timers.next()
     }
 
-    /// The request that the driver has, or is to have, for a lane.
-    pub fn request(&self, token: Token) -> Option<Request<'_>> {
-        if token.socket >= FIRST_ATTEMPT {
-            return self.attempt_address(token).map(Request::Connect);
-        }
-        let socket = self.sockets.get(token.socket)?;
-        let queue = match (token.lane, socket.state) {
-            (Lane::Output, State::Connecting) => &socket.connects,
-            (Lane::Output, _) => &socket.sends,
-            (Lane::Input, _) => &socket.receives,
-        };
-        Some(request_of(&self.operations[queue.first()?]))
-    }
-
     /// An operation arrives from the application.
     pub fn begin(&mut self, id: u32, steps: &mut impl Steps) {
         let operation = &mut self.operations[id];
@@ -314,7 +306,11 @@ impl Engine {
             Trouble::SendsCut => epoch != socket.epoch && kind.sends(),
             Trouble::Broken => kind != Kind::Connect || for_good, // Once told, it is told always.
         };
-        if !concerned && self.operations[id].flags().datagram {
+        let flags = self.operations[id].flags();
+        if !concerned && flags.datagram {
+            if flags.file {
+                return Some(Fault::of(Status::NotSupported));
+            }
             return self.datagram_refusal(index, kind);
         }
         match kind {
@@ -482,6 +478,14 @@ impl Engine {
             socket: index,
             lane,
         };
+        if lane == Lane::Output {
+            let head = self.sockets[index].sends.first();
+            if let Some(id) = head.filter(|&id| self.operations[id].flags().file) {
+                if self.sockets[index].state == State::Connected {
+                    return self.start_file(index, id, steps);
+                }
+            }
+        }
         let Some(request) = self.request(token) else {
             return false;
         };
@@ -560,40 +564,5 @@ impl Engine {
                 _ => self.abort(id, Status::TimedOut, steps),
             }
         }
-    }
-}
-
-/// The request for an operation's next move.
-fn request_of(operation: &Operation) -> Request<'_> {
-    let rest = operation.buffer.part(operation.bytes);
-    let flags = operation.flags();
-    let (datagram, empty) = (flags.datagram, operation.buffer.is_empty());
-    // A receive of nothing takes nothing, so a datagram stays where it is.
-    let peek = flags.peek || (datagram && empty);
-    match (&operation.kind, operation.payload.as_deref()) {
-        (Kind::Connect, Some(Payload::Connect(address))) => Request::Connect(address),
-        (Kind::Connect, Some(Payload::Found(left))) => {
-            Request::Connect(left.last().unwrap_or(&Address::NONE))
-        }
-        (Kind::Receive, _) if empty && !datagram => Request::Readable,
-        (Kind::Receive | Kind::ReceiveFrom, Some(Payload::Message(message))) => {
-            Request::ReceiveMessage { message, peek }
-        }
-        (Kind::Send | Kind::SendTo, Some(Payload::Message(message))) => Request::SendMessage {
-            message,
-            more: flags.more,
-            out_of_band: flags.out_of_band,
-        },
-        (Kind::Receive, _) => Request::Receive {
-            buffer: rest,
-            peek,
-            out_of_band: flags.out_of_band,
-            whole: datagram,
-        },
-        _ => Request::Send {
-            buffer: rest,
-            more: flags.more,
-            out_of_band: flags.out_of_band,
-        },
     }
 }

@@ -10,6 +10,9 @@ impl Engine {
         let Some(id) = self.sockets[index].sends.first() else {
             return;
         };
+        let Some(outcome) = self.file_outcome(id, outcome) else {
+            return;
+        };
         let operation = &mut self.operations[id];
         if operation.flags().datagram {
             return self.datagram_sent(index, id, outcome, steps);
@@ -129,7 +132,7 @@ impl Engine {
         };
         if self.sockets[index].lanes[lane as usize] == LaneState::Busy {
             self.sockets[index].lanes[lane as usize] = LaneState::Canceling;
-            if let Some(outcome) = steps.cancel(token) {
+            if let Some(outcome) = self.take_back(token, steps) {
                 self.lane_done(token, outcome, steps);
             }
         }

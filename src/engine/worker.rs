@@ -5,6 +5,7 @@
 
 use super::connect::FIRST_ATTEMPT;
 use super::delivery::{self, Call, Poll};
+use super::files;
 use super::inbox::{Event, EVENTS};
 use super::operation::{Fault, Kind, Payload};
 use super::record::Marks;
@@ -152,6 +153,7 @@ impl Worker {
             match event {
                 Event::Begin(id) => engine.begin(id, &mut ports),
                 Event::Resolved(id, answer) => engine.resolved(id, answer, &mut ports),
+                Event::File(payload) => engine.file_done(payload, &mut ports),
                 Event::Deadline(id, deadline) => engine.set_deadline(id, deadline),
                 Event::Cancel(id) => engine.abort(id, Status::Canceled, &mut ports),
                 Event::Arrived(socket) => engine.arrived(socket, &mut ports),
@@ -270,7 +272,7 @@ impl Worker {
     /// What an operation's end changes on the shared half of its socket.
     fn settle(&mut self, shared: &mut Shared, id: u32) {
         if let Some(payload) = self.engine.operations[id].payload.take() {
-            shared.messages.give_back(payload);
+            files::use_again(shared, payload);
         }
         let operation = &self.engine.operations[id];
         let ok = operation.status == Status::Ok;
@@ -460,6 +462,14 @@ impl Steps for Ports<'_> {
 
     fn cancel(&mut self, token: Token) -> Option<Outcome> {
         self.driver.cancel(token)
+    }
+
+    fn send_file(&mut self, socket: u32, payload: Box<Payload>) -> Option<Box<Payload>> {
+        files::send(self.seat, socket, payload)
+    }
+
+    fn recall_file(&mut self, operation: u32) -> Option<Box<Payload>> {
+        files::recall(self.seat, operation)
     }
 
     fn receive_urgent(&mut self, socket: u32, request: Request<'_>) -> Outcome {

@@ -232,12 +232,25 @@ pub unsafe extern "C" fn asock_begin_receive_vectored(
     })
 }
 
-/// Begins to send `length` bytes of a file, from `offset` on, without bringing them into the application's memory.
-/// `os_file` is a descriptor (Windows: a HANDLE) that stays the caller's and must stay open until the completion is
-/// delivered; its own position is not moved. Otherwise like `asock_begin_send`.
+/// Begins to send `length` bytes of a file, from `offset` on, without bringing them into the application's memory: all of
+/// them. It takes its place among the other sends, completes as ASOCK_KIND_SEND when the system has taken every byte, and
+/// its bytes count for ASOCK_OPTION_SEND_QUEUED and ASOCK_OPTION_SEND_QUEUE_LIMIT. `buffer` of the completion is NULL.
 ///
-/// This version: ASOCK_NOT_SUPPORTED. Also returns ASOCK_INVALID_ARGUMENT for a number that is no descriptor, or an end that
-/// no file can have.
+/// `os_file` is the descriptor (Windows: a HANDLE) of a regular file that is open for reading. It stays the caller's, who
+/// may close it as soon as this call has returned; its own position is neither used nor moved. The file itself is read
+/// while it is sent, and after the completion what the peer has not yet confirmed is still sent from it: what is written
+/// into the file meanwhile may or may not be what arrives. A length of 0 completes in its turn, and nothing is read.
+///
+/// The file is read on a thread of the runtime's own, so a slow disk does not hold up other sockets; at most 16 parts of
+/// files are read at once. A cancel, a deadline, a close and a stop wait for the read in progress, of 1 MiB at most: the
+/// completion comes when the disk has answered (`asock_close` itself never waits, `asock_runtime_stop` does).
+///
+/// `callback`, `user_data` and `op`, threads, and what every `asock_begin_...` returns: see "Operations" above. Also
+/// returns ASOCK_QUEUE_FULL past ASOCK_OPTION_SEND_QUEUE_LIMIT; ASOCK_INVALID_ARGUMENT for a number that is no such file, or
+/// an end that no file can have; ASOCK_TOO_MANY_SOCKETS if the process has no descriptor left. Completes like
+/// `asock_begin_send`; also with ASOCK_INVALID_ARGUMENT if the file ends before `offset + length` (`bytes` tells how many
+/// there were), or its file system has no such way of sending (`os_error` is then set); with ASOCK_OS_ERROR if it cannot be
+/// read; and with ASOCK_NOT_SUPPORTED on a datagram socket.
 #[no_mangle]
 pub unsafe extern "C" fn asock_begin_send_file(
     socket: asock_socket,
@@ -249,15 +262,14 @@ pub unsafe extern "C" fn asock_begin_send_file(
     op: *mut asock_op,
 ) -> asock_status {
     guard(|| {
-        let _ = (callback, user_data, op);
-        runtime::check_socket(socket)?;
-        super::socket::descriptor_number(os_file)?;
-        require(
-            offset
-                .checked_add(length)
-                .is_some_and(|end| end <= i64::MAX as u64),
-        )?;
-        Err(Status::NotSupported)
+        let end = offset.checked_add(length);
+        let ends = require(end.is_some_and(|end| end <= i64::MAX as u64));
+        let arguments = super::socket::descriptor_number(os_file).and(ends);
+        let length = arguments.and(usize::try_from(length).map_err(|_| Status::InvalidArgument));
+        let length = of_socket(socket, length)?;
+        // SAFETY: the header says that `op` is NULL or may be written.
+        let notify = unsafe { notify(callback, user_data, op) };
+        runtime::begin_send_file(socket, os_file, offset, length, &notify)
     })
 }
 

@@ -8,6 +8,7 @@
 mod bind;
 mod collect;
 mod datagram;
+mod file;
 mod poll;
 mod setting;
 mod socket;
@@ -19,6 +20,7 @@ mod tests;
 pub use bind::{bind, Local};
 pub use collect::{cancel, check_end, end, forget, set_deadline, wait};
 pub use datagram::{begin_receive_from, begin_send_to};
+pub use file::begin_send_file;
 pub use poll::{dispatch, poll, poll_fd, wake};
 pub use setting::Setting;
 pub use socket::{close, get_option, local_address, open, remote_address, set_option, shutdown};
@@ -31,6 +33,7 @@ pub use crate::sys::name::interface_index;
 pub use crate::sys::Kind;
 
 use crate::engine::delivery::{self, Poll};
+use crate::engine::files::Files;
 use crate::engine::resolver::Resolver;
 use crate::engine::seat::{Seat, Service, Shared};
 use crate::engine::slots::Issued;
@@ -126,6 +129,7 @@ struct Runtime {
     /// The sockets that are open, on all workers.
     sockets: Arc<AtomicU32>,
     resolver: Arc<Resolver>,
+    files: Arc<Files>,
     /// Counts polls.
     turn: AtomicU32,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -318,6 +322,7 @@ pub fn stop(handle: u64) -> Answer<()> {
         let _ = thread.join(); // A worker catches its panics itself.
     }
     runtime.resolver.stop();
+    runtime.files.stop();
     runtime.deliver_rest();
     process.give_back(&runtime.seats);
     let mut default = locked(&process.default);

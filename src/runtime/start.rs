@@ -6,6 +6,7 @@ use super::{
 };
 use crate::driver::{Driver, Waker};
 use crate::engine::delivery::Poll;
+use crate::engine::files::Files;
 use crate::engine::resolver::Resolver;
 use crate::engine::seat::Seat;
 use crate::engine::worker::Worker;
@@ -86,6 +87,7 @@ fn move_in(
     let poll = on_poll.then(|| Arc::new(Poll::new(count)));
     let sockets = Arc::new(AtomicU32::new(0));
     let resolver = Resolver::new(config.resolvers);
+    let files = Files::new();
     let mut workers = Vec::new();
     for _ in 0..count {
         let seat = process.take_seat()?;
@@ -95,9 +97,10 @@ fn move_in(
         let waits = driver.waits_itself();
         workers
             .push(Worker::new(seat, driver, poll.clone(), spin_ns(config)).map_err(Status::of_os)?);
+        let (sockets, resolver, files) = (sockets.clone(), resolver.clone(), files.clone());
         let occupied = seat
             .lock()
-            .occupy(waker, waits, on_poll, sockets.clone(), resolver.clone());
+            .occupy(waker, waits, on_poll, sockets, resolver, files);
         occupied.map_err(|_| Status::OutOfMemory)?;
     }
     let mut threads = Vec::new();
@@ -119,6 +122,7 @@ fn move_in(
         max_sockets: config.max_sockets,
         sockets,
         resolver,
+        files,
         turn: AtomicU32::new(0),
         threads: Mutex::new(threads),
         life: Mutex::new(Life::Running),

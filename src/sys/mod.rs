@@ -12,6 +12,7 @@
 pub mod clock;
 pub mod epoll;
 pub mod event;
+pub mod file;
 pub mod message;
 pub mod name;
 pub mod option;

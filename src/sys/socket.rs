@@ -177,6 +177,21 @@ pub fn readable(socket: RawDescriptor) -> SysResult<()> {
     Ok(())
 }
 
+/// Whether a send would find room, or an error. If not, the error is [`super::WOULD_BLOCK`], and the socket tells when
+/// that changes.
+pub fn writable(socket: RawDescriptor) -> SysResult<()> {
+    let mut asked = libc::pollfd {
+        fd: socket.0,
+        events: libc::POLLOUT,
+        revents: 0,
+    };
+    // SAFETY: the call reads and writes one such structure, a local.
+    match retried(|| unsafe { libc::poll(&raw mut asked, 1, 0) } as libc::ssize_t)? {
+        0 => Err(super::WOULD_BLOCK),
+        _ => Ok(()),
+    }
+}
+
 /// The error that waits on the socket, which it then no longer has; the default where there is none.
 pub fn take_error(socket: RawDescriptor) -> OsError {
     match get_int(socket, libc::SOL_SOCKET, libc::SO_ERROR) {

@@ -5,9 +5,11 @@
 use super::calls;
 use asock::*;
 use std::ffi::c_void;
+use std::fs::File;
 use std::mem::{zeroed, MaybeUninit};
 use std::ptr::{null, null_mut};
 use std::sync::atomic::AtomicU64;
+use std::sync::OnceLock;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
@@ -44,6 +46,13 @@ static ROOM: [AtomicU64; 8] = [const { AtomicU64::new(0) }; 8];
 
 fn room() -> *mut c_void {
     ROOM.as_ptr().cast_mut().cast()
+}
+
+/// The descriptor of a file that is there for ever.
+fn file() -> i64 {
+    static FILE: OnceLock<File> = OnceLock::new();
+    let open = || File::open(std::env::current_exe().expect("we run")).expect("it can be read");
+    super::files::number_of(FILE.get_or_init(open))
 }
 
 /// A place for an address of a sender.
@@ -360,9 +369,9 @@ pub const BEGINNINGS: &[Entry] = &[
         "asock_begin_send_file",
         Kind::Socket,
         |h| {
-            // SAFETY: no memory is referred to; descriptor 0 is only read from.
+            // SAFETY: no memory is referred to.
             untouched(77, |op| unsafe {
-                asock_begin_send_file(h, 0, 0, 0, None, null_mut(), op)
+                asock_begin_send_file(h, file(), 0, 8, None, null_mut(), op)
             })
         },
         // SAFETY: a number that is no descriptor is answered.

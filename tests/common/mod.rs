@@ -14,6 +14,7 @@ pub mod c;
 pub mod calls;
 pub mod child;
 pub mod datagram;
+pub mod files;
 pub mod gate;
 pub mod handles;
 pub mod held;
@@ -161,6 +162,20 @@ impl Runtime {
             .unwrap_or_else(PoisonError::into_inner)
             .push(Arc::clone(&recorder));
         recorder
+    }
+
+    /// As `stop`, where it may have happened already.
+    pub fn stop_if_running(&self) {
+        let status = asock_runtime_stop(self.handle);
+        assert!(status == ASOCK_OK || status == ASOCK_BAD_HANDLE);
+    }
+
+    /// Calls the callbacks that are due, if nobody else does.
+    pub fn dispatch_if_polled(&self) {
+        if self.delivers_on_poll() {
+            let status = self.dispatch();
+            assert!(status == ASOCK_OK || status == ASOCK_STOPPED);
+        }
     }
 
     /// Calls the callbacks that are due on a runtime that delivers on poll; waits at most `PULL_MS` for the first one.

@@ -12,6 +12,7 @@ pub(super) enum Work {
     Send(Buffer),
     Receive(Buffer, bool),
     Readable,
+    Writable,
 }
 
 impl Work {
@@ -24,13 +25,14 @@ impl Work {
             // One piece after the other: as little as the system may move at once.
             Request::SendMessage { message, .. } => Work::Send(message.piece()),
             Request::ReceiveMessage { message, peek } => Work::Receive(message.piece(), peek),
+            Request::Writable => Work::Writable,
         }
     }
 
     pub(super) fn buffer(&self) -> Buffer {
         match self {
             Work::Send(buffer) | Work::Receive(buffer, _) => *buffer,
-            Work::Connect | Work::Readable => Buffer::EMPTY,
+            Work::Connect | Work::Readable | Work::Writable => Buffer::EMPTY,
         }
     }
 
@@ -109,7 +111,11 @@ impl Link {
                 (true, Some(_)) if self.available() == 0 => self.fail(),
                 (true, _) => Some(Outcome::Done(0)),
             },
-            Work::Send(buffer) => self.send(buffer, random),
+            Work::Writable => {
+                let waits = self.room == 0 && !self.dead && self.error.is_none();
+                (!waits).then_some(Outcome::Done(0))
+            }
+            Work::Send(buffer) => self.send(read(&buffer), random),
             Work::Receive(buffer, peek) => self.receive(buffer, peek, random),
         }
     }
@@ -119,7 +125,8 @@ impl Link {
         self.error.take().map(Outcome::Failed)
     }
 
-    fn send(&mut self, buffer: Buffer, random: &mut Random) -> Option<Outcome> {
+    /// Takes some of those bytes.
+    pub(super) fn send(&mut self, bytes: &[u8], random: &mut Random) -> Option<Outcome> {
         if self.error.is_some() {
             return self.fail();
         }
@@ -129,14 +136,14 @@ impl Link {
         if let Some(error) = self.hiccup.take() {
             return Some(Outcome::Failed(error));
         }
-        let most = buffer.len().min(self.room);
+        let most = bytes.len().min(self.room);
         if most == 0 {
             return None;
         }
-        let bytes = 1 + random.below(most);
-        self.received.extend_from_slice(&read(&buffer)[..bytes]);
-        self.room -= bytes;
-        Some(Outcome::Done(bytes))
+        let count = 1 + random.below(most);
+        self.received.extend_from_slice(&bytes[..count]);
+        self.room -= count;
+        Some(Outcome::Done(count))
     }
 
     fn receive(&mut self, buffer: Buffer, peek: bool, random: &mut Random) -> Option<Outcome> {

@@ -32,6 +32,10 @@ struct Script {
     /// Descriptors that were made anew for another attempt, or given up.
     renewed: usize,
     discarded: usize,
+    /// Payloads that threads for files have, and whether they give them back unbegun.
+    #[allow(clippy::vec_box, reason = "as they travel")]
+    away: Vec<Box<Payload>>,
+    gives_back: bool,
 }
 
 impl Steps for Script {
@@ -52,6 +56,19 @@ impl Steps for Script {
         assert!(self.has.contains(&token));
         self.canceled.push(token);
         None
+    }
+
+    fn send_file(&mut self, _socket: u32, payload: Box<Payload>) -> Option<Box<Payload>> {
+        assert!(!self.has.contains(&SEND));
+        self.away.push(payload);
+        None
+    }
+
+    fn recall_file(&mut self, _operation: u32) -> Option<Box<Payload>> {
+        match self.gives_back {
+            true => self.away.pop(),
+            false => None,
+        }
     }
 
     fn receive_urgent(&mut self, _socket: u32, _request: Request<'_>) -> Outcome {
@@ -90,7 +107,8 @@ impl Steps for Script {
     }
 
     fn close(&mut self, _socket: u32, reset: bool) {
-        assert!(self.has.is_empty(), "closed under a request");
+        let none = self.has.is_empty() && self.away.is_empty();
+        assert!(none, "closed under a request");
         self.closed.push(reset);
     }
 }

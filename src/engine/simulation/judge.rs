@@ -23,6 +23,8 @@ impl Simulation {
         let (bytes, cuts) = (operation.bytes, operation.flags().cuts);
         let reported = if operation.flags().at_once { 0 } else { bytes };
         let unreported = operation.buffer.len().saturating_sub(reported);
+        let file = operation.payload.take();
+        assert_eq!(file.is_some(), operation.flags().file, "a file got lost");
         self.say(|| format!("completion of {number}: {fault:?} {bytes} cuts {cuts}"));
         let record = &mut self.records[number];
         record.result = Some((fault, bytes));
@@ -56,7 +58,8 @@ impl Simulation {
         }
         assert!(!self.ports.driver.holds(record.region), "still in use");
         let (front, rest) = region.split_at(MARGIN);
-        let (middle, back) = rest.split_at(record.buffer.len());
+        let in_memory = !record.flags.file;
+        let (middle, back) = rest.split_at(if in_memory { record.buffer.len() } else { 0 });
         assert_eq!(front, [CANARY; MARGIN]);
         assert_eq!(back, [CANARY; MARGIN]);
         match record.kind {
@@ -90,6 +93,7 @@ impl Simulation {
             Kind::Connect => self.check_connected(number),
             Kind::Send => {
                 assert_eq!(bytes, record.buffer.len(), "a send of less");
+                self.tally.files += usize::from(record.flags.file);
                 assert!(bytes > 0 || self.places[record.socket].broken.is_none());
                 let mut before = self.records[..number].iter();
                 let late = before.any(|other| other.socket == record.socket && other.took_effect);
@@ -227,6 +231,7 @@ impl Simulation {
                 let dropped = !place.draining || cut || record.kind == Kind::Receive;
                 place.closing.is_some() && dropped
             }),
+            Status::InvalidArgument => record.is_short() && bytes == PATTERN.len() - record.data,
             Status::AlreadyConnected => {
                 record.kind == Kind::Connect && place.is_some_and(|place| place.connected)
             }
@@ -247,6 +252,7 @@ impl Simulation {
             Status::Canceled => self.tally.canceled += 1,
             Status::TimedOut => self.tally.timed_out += 1,
             Status::Stopped => self.tally.stopped += 1,
+            Status::InvalidArgument => self.tally.short_files += 1,
             _ => {}
         }
     }
@@ -324,12 +330,16 @@ impl Simulation {
             socket: self.places[record.socket].number,
             lane: lane_of(record.kind),
         };
-        let buffer = self.engine.operations[record.id].buffer;
+        let buffer = match record.flags.file {
+            true => Buffer::EMPTY,
+            false => self.engine.operations[record.id].buffer,
+        };
         let alone = (0..number).all(|other| {
             let own = self.records[other].socket == record.socket;
             !own || self.records[other].kind != record.kind || !self.is_queued(other)
         });
-        alone && self.ports.driver.is_canceling(token, buffer)
+        let recalled = record.flags.file && self.ports.is_recalled(token.socket);
+        alone && (recalled || self.ports.driver.is_canceling(token, buffer))
     }
 
     /// The same, or it stands behind one that does, and ends in its turn: after a close or a stop
@@ -342,8 +352,14 @@ impl Simulation {
             lane: lane_of(record.kind),
         };
         let in_turn = place.closing.is_some() || self.stopped;
-        let behind = in_turn && self.ports.driver.is_canceling(token, Buffer::EMPTY);
+        let behind = in_turn && self.is_lane_canceling(token);
         behind || self.is_let_go(number)
+    }
+
+    /// Whether what has the head of a lane was asked for it back, and still has it.
+    fn is_lane_canceling(&self, token: Token) -> bool {
+        let recalled = token.lane == Lane::Output && self.ports.is_recalled(token.socket);
+        recalled || self.ports.driver.is_canceling(token, Buffer::EMPTY)
     }
 
     fn queued_of(&self, socket: usize) -> impl Iterator<Item = usize> + '_ {
@@ -405,7 +421,7 @@ impl Simulation {
                 socket: self.places[socket].number,
                 lane: lane_of(kind),
             };
-            let held = self.ports.driver.is_canceling(token, Buffer::EMPTY);
+            let held = self.is_lane_canceling(token);
             let waits = matches!(kind, Kind::Send | Kind::Receive);
             assert!(held || !waits, "{number} goes on after a reset");
         }

@@ -1,6 +1,6 @@
 //! The engine's steps in the simulated world.
 
-use super::NUMBERS;
+use super::{NUMBERS, PATTERN};
 use crate::address::{Address, Family};
 use crate::driver::sim::{Link, SimDriver};
 use crate::driver::{Lane, Outcome, Request, Token};
@@ -8,6 +8,18 @@ use crate::engine::connect::FIRST_ATTEMPT;
 use crate::engine::operation::{Fault, Payload};
 use crate::engine::socket::Steps;
 use crate::foreign::Buffer;
+
+/// A part of a file that a thread is to send.
+struct Away {
+    socket: u32,
+    payload: Box<Payload>,
+    /// The thread has begun with it, or may have.
+    begun: bool,
+    /// It was wanted back in vain.
+    recalled: bool,
+    /// It is done, and nobody has been told.
+    over: bool,
+}
 
 pub struct Ports {
     pub driver: SimDriver,
@@ -22,6 +34,8 @@ pub struct Ports {
     /// The attempts of races, with their sockets.
     attempts: Vec<(u32, u32)>,
     is_open: [bool; NUMBERS as usize],
+    /// What the threads for files have.
+    away: Vec<Away>,
     pub now: u64,
     /// Races that were won.
     pub races: usize,
@@ -37,6 +51,7 @@ impl Ports {
             trouble: 0,
             attempts: Vec::new(),
             is_open: [false; NUMBERS as usize],
+            away: Vec::new(),
             now: 0,
             races: 0,
         }
@@ -61,6 +76,41 @@ impl Ports {
             let let_go = self.driver.is_canceling(token, Buffer::EMPTY);
             assert!(own != socket || let_go, "an attempt outlives its race");
         }
+    }
+
+    /// Whether a thread has a file of that socket which the engine wants back.
+    pub fn is_recalled(&self, socket: u32) -> bool {
+        let mut away = self.away.iter();
+        away.any(|away| away.socket == socket && away.recalled)
+    }
+
+    /// Some thread does something; a payload that it gives back goes to the engine.
+    pub fn advance_file(&mut self) -> Option<Box<Payload>> {
+        let some = self.driver.random.below(self.away.len().max(1));
+        let away = self.away.get_mut(some)?;
+        let Payload::File(file) = &mut *away.payload else {
+            panic!("only files go to threads");
+        };
+        away.begun = true;
+        if !std::mem::replace(&mut away.over, true) {
+            let from = (file.offset as usize).min(PATTERN.len());
+            let to = (from + file.length).min(PATTERN.len());
+            file.outcome = self.driver.send_file(away.socket, &PATTERN[from..to]);
+        }
+        if !self.driver.calm && self.driver.random.chance(40) {
+            return None; // It is told later.
+        }
+        Some(self.away.swap_remove(some).payload)
+    }
+
+    pub fn has_files(&self) -> bool {
+        !self.away.is_empty()
+    }
+
+    fn assert_no_file(&self, socket: u32) {
+        let mut away = self.away.iter();
+        let none = away.all(|away| away.socket != socket);
+        assert!(none, "a thread has a file of {socket}");
     }
 
     fn fails(&mut self) -> bool {
@@ -99,11 +149,44 @@ impl Steps for Ports {
     }
 
     fn start(&mut self, token: Token, request: Request<'_>) -> Option<Outcome> {
+        if token.lane == Lane::Output {
+            self.assert_no_file(token.socket);
+        }
         self.driver.start(token, request)
     }
 
     fn cancel(&mut self, token: Token) -> Option<Outcome> {
         self.driver.cancel(token)
+    }
+
+    fn send_file(&mut self, socket: u32, payload: Box<Payload>) -> Option<Box<Payload>> {
+        self.assert_no_file(socket);
+        assert!(!self.driver.has_output(socket), "the driver has the lane");
+        self.away.push(Away {
+            socket,
+            payload,
+            begun: false,
+            recalled: false,
+            over: false,
+        });
+        None
+    }
+
+    fn recall_file(&mut self, operation: u32) -> Option<Box<Payload>> {
+        let begins = self.driver.random.chance(50);
+        let of = |away: &Away| match &*away.payload {
+            Payload::File(file) => file.operation == operation,
+            _ => false,
+        };
+        let place = self.away.iter().position(of).expect("a thread has it");
+        let away = &mut self.away[place];
+        assert!(!away.recalled, "wanted back twice");
+        away.recalled = true;
+        away.begun |= begins;
+        match away.begun {
+            true => None,
+            false => Some(self.away.swap_remove(place).payload),
+        }
     }
 
     fn receive_urgent(&mut self, socket: u32, request: Request<'_>) -> Outcome {
@@ -161,6 +244,7 @@ impl Steps for Ports {
 
     fn close(&mut self, socket: u32, reset: bool) {
         self.check_race_over(socket);
+        self.assert_no_file(socket);
         let link = self.driver.detach(socket);
         assert_eq!(link.is_some(), self.is_open[socket as usize]);
         self.is_open[socket as usize] = false;

@@ -1,5 +1,6 @@
 //! What the test knows of operations and sockets, and counts.
 
+use super::PATTERN;
 use crate::driver::Lane;
 use crate::engine::inbox::NameAnswer;
 use crate::engine::operation::{Begin, Fault, Flags, Kind};
@@ -39,6 +40,11 @@ pub struct Record {
 impl Record {
     pub fn has_socket(&self) -> bool {
         !matches!(self.kind, Kind::Timer | Kind::Resolve)
+    }
+
+    /// A file that has fewer bytes than are to be sent of it.
+    pub fn is_short(&self) -> bool {
+        self.flags.file && self.data + self.buffer.len() > PATTERN.len()
     }
 
     pub fn is_late(&self, now: u64) -> bool {
@@ -105,10 +111,12 @@ pub struct Tally {
     pub shutdowns: usize,
     pub filled: usize,
     pub races: usize,
+    pub files: usize,
+    pub short_files: usize,
 }
 
 impl Tally {
-    pub fn all(&self) -> [(&'static str, usize); 17] {
+    pub fn all(&self) -> [(&'static str, usize); 19] {
         [
             ("operations", self.operations),
             ("successes", self.successes),
@@ -127,6 +135,8 @@ impl Tally {
             ("shutdowns", self.shutdowns),
             ("filled", self.filled),
             ("races", self.races),
+            ("files", self.files),
+            ("short_files", self.short_files),
         ]
     }
 
@@ -148,6 +158,8 @@ impl Tally {
         self.shutdowns += other.shutdowns;
         self.filled += other.filled;
         self.races += other.races;
+        self.files += other.files;
+        self.short_files += other.short_files;
     }
 }
 

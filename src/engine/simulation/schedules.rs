@@ -40,6 +40,9 @@ impl Simulation {
     }
 
     fn begin_any_send(&mut self, socket: usize) {
+        if self.chance(15) {
+            return self.begin_any_file(socket);
+        }
         let draft = Draft {
             length: match self.chance(10) {
                 true => 0,
@@ -53,6 +56,21 @@ impl Simulation {
         if let (Some(number), true) = (self.begin(draft), copy) {
             fill(&self.records[number].region, POISON);
         }
+    }
+
+    fn begin_any_file(&mut self, socket: usize) {
+        let flags = Flags {
+            file: true,
+            ..Flags::default()
+        };
+        let length = 1 + self.random.below(30);
+        let deadline = self.any_deadline(15);
+        self.begin(Draft {
+            length,
+            flags,
+            deadline,
+            ..Draft::new(Kind::Send, socket)
+        });
     }
 
     fn begin_any_receive(&mut self, socket: usize) {

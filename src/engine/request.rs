@@ -1,0 +1,63 @@
+//! What a driver is asked to do for an operation.
+
+use super::connect::FIRST_ATTEMPT;
+use super::operation::{Kind, Operation, Payload};
+use super::socket::{Engine, State};
+use crate::address::Address;
+use crate::driver::{Lane, Request, Token};
+
+impl Engine {
+    /// The request that the driver has, or is to have, for a lane.
+    pub fn request(&self, token: Token) -> Option<Request<'_>> {
+        if token.socket >= FIRST_ATTEMPT {
+            return self.attempt_address(token).map(Request::Connect);
+        }
+        let socket = self.sockets.get(token.socket)?;
+        let queue = match (token.lane, socket.state) {
+            (Lane::Output, State::Connecting) => &socket.connects,
+            (Lane::Output, _) => &socket.sends,
+            (Lane::Input, _) => &socket.receives,
+        };
+        let operation = &self.operations[queue.first()?];
+        match operation.payload.as_deref() {
+            Some(Payload::File(file)) => file.wants_room.then_some(Request::Writable),
+            None if operation.flags().file => None, // A thread for files has it.
+            _ => Some(request_of(operation)),
+        }
+    }
+}
+
+/// The request for an operation's next move.
+pub(super) fn request_of(operation: &Operation) -> Request<'_> {
+    let rest = operation.buffer.part(operation.bytes);
+    let flags = operation.flags();
+    let (datagram, empty) = (flags.datagram, operation.buffer.is_empty());
+    // A receive of nothing takes nothing, so a datagram stays where it is.
+    let peek = flags.peek || (datagram && empty);
+    match (&operation.kind, operation.payload.as_deref()) {
+        (Kind::Connect, Some(Payload::Connect(address))) => Request::Connect(address),
+        (Kind::Connect, Some(Payload::Found(left))) => {
+            Request::Connect(left.last().unwrap_or(&Address::NONE))
+        }
+        (Kind::Receive, _) if empty && !datagram => Request::Readable,
+        (Kind::Receive | Kind::ReceiveFrom, Some(Payload::Message(message))) => {
+            Request::ReceiveMessage { message, peek }
+        }
+        (Kind::Send | Kind::SendTo, Some(Payload::Message(message))) => Request::SendMessage {
+            message,
+            more: flags.more,
+            out_of_band: flags.out_of_band,
+        },
+        (Kind::Receive, _) => Request::Receive {
+            buffer: rest,
+            peek,
+            out_of_band: flags.out_of_band,
+            whole: datagram,
+        },
+        _ => Request::Send {
+            buffer: rest,
+            more: flags.more,
+            out_of_band: flags.out_of_band,
+        },
+    }
+}
