@@ -346,11 +346,20 @@ fn a_connect_by_name_takes_the_first_address_that_can_be_reached() {
         let recorder = runtime.recorder();
         let (peer, peer_address) = plain("127.0.0.1");
         let port = asock_address_port_of(&peer_address);
-        for host in ["127.0.0.1", "localhost"] {
+        for (host, begins) in [
+            ("127.0.0.1", ""),
+            ("localhost", "bound"),
+            ("localhost", "sends"),
+        ] {
             let socket = open(&runtime);
-            if host == "localhost" {
-                // Then it has a descriptor for IPv4, and what cannot be reached with it is left out.
-                assert_eq!(try_bind(socket, Some("127.0.0.1"), 0), ASOCK_OK);
+            // With a descriptor for IPv4, what cannot be reached with it is left out.
+            match begins {
+                "bound" => assert_eq!(try_bind(socket, Some("127.0.0.1"), 0), ASOCK_OK),
+                "sends" => {
+                    recorder.put_to(socket, b"first", &peer_address);
+                    assert_eq!(peer.recv(&mut [0; 20]).expect("it has come"), 5);
+                }
+                _ => {}
             }
             let connect = recorder.connect_to(socket, host, port);
             let send = recorder.send(socket, &Memory::of(host.as_bytes()), 0);

@@ -23,12 +23,13 @@ impl Engine {
 
     /// The addresses of a name, for a socket that has to try one after the other on the descriptor
     /// that it has: the first one last, so that each is gone when it has been tried.
-    pub(super) fn in_turn(&self, index: u32, addresses: &mut [Address]) -> bool {
-        let Some(family) = self.sockets[index].given else {
+    pub(super) fn in_turn(&self, index: u32, id: u32, addresses: &mut [Address]) -> bool {
+        let given = self.sockets[index].given;
+        if given.is_none() && !self.operations[id].flags().among_sends {
             return false;
-        };
+        }
         for address in &mut *addresses {
-            *address = address.for_family(family);
+            *address = given.map_or(*address, |family| address.for_family(family));
         }
         addresses.reverse();
         true

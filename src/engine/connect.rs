@@ -94,7 +94,7 @@ impl Engine {
                     [only] => Payload::Connect(only),
                     _ => {
                         let mut order = interleave(&addresses);
-                        match self.in_turn(index, &mut order) {
+                        match self.in_turn(index, id, &mut order) {
                             true => Payload::Found(order),
                             false => Payload::Race(order, Race::new(addresses.len())),
                         }

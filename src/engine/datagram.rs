@@ -140,8 +140,8 @@ impl Engine {
                 return;
             }
             Outcome::Failed(WOULD_BLOCK) if operation.fate.is_none() => {
-                let deadline = operation.deadline;
-                return self.set_times(id, Tick::of(Some(steps.now() + AGAIN)), deadline);
+                let (due, deadline) = (Tick::of(Some(steps.now() + AGAIN)), operation.deadline);
+                return self.set_times(id, due, deadline);
             }
             Outcome::Failed(WOULD_BLOCK) | Outcome::Canceled => {
                 Fault::of(operation.fate.unwrap_or(Status::Canceled))
