@@ -1014,20 +1014,33 @@ asock_status asock_open(asock_runtime runtime, uint32_t type, asock_socket *sock
 
 /**
  * Makes a socket of a descriptor that the application has (on Windows a SOCKET), and takes ownership of it on ASOCK_OK;
- * on any other status it stays the caller's. The descriptor becomes non-blocking and close-on-exec. Nobody else may use
- * it from then on.
+ * on any other status it stays the caller's. It may be a TCP, UDP or Unix socket (stream or datagram), fresh, bound,
+ * connected or listening; anything else, such as a file, a pipe or a raw socket, is ASOCK_INVALID_ARGUMENT. `*socket` is
+ * written on ASOCK_OK. Nobody else in the process may use the descriptor from then on.
  *
- * Any thread. This version: ASOCK_NOT_SUPPORTED. Other returns: ASOCK_BAD_HANDLE; ASOCK_FORKED; ASOCK_INVALID_ARGUMENT
- * for NULL or a number that is no descriptor.
+ * It becomes close-on-exec and, on epoll, non-blocking, which holds for all that share it; io_uring leaves that as it is.
+ * Its options stay as they are, but that connections of an adopted listener have ASOCK_OPTION_NODELAY on. A close shuts a
+ * connection down, also for those that share it; a listener that was adopted is only closed. The file of an adopted unix
+ * socket is never removed.
+ *
+ * Any thread, also inside a callback; makes a few short system calls on the calling thread. Returns ASOCK_OK;
+ * ASOCK_BAD_HANDLE; ASOCK_FORKED; ASOCK_INVALID_ARGUMENT also for NULL or a number that is no descriptor; ASOCK_STOPPED;
+ * ASOCK_TOO_MANY_SOCKETS past `max_sockets`; ASOCK_OUT_OF_MEMORY; for runtime 0 also what `asock_runtime_start` returns.
  */
-asock_status asock_adopt(asock_runtime runtime, int64_t os_socket, asock_socket *socket);
+asock_status asock_adopt(asock_runtime runtime,
+                         int64_t os_socket,
+                         asock_socket *socket);
 
 /**
- * Gives the descriptor of a socket back to the application, which owns it from then on; the handle is stale on ASOCK_OK.
- * It is non-blocking. While operations are pending: ASOCK_INVALID_STATE, and nothing has changed.
+ * Gives the descriptor of a socket back to the application, which owns it from then on; the handle is stale on ASOCK_OK,
+ * and `*os_socket` is written then. It has the number that it always had, is close-on-exec and non-blocking, whichever the
+ * driver and however it was adopted. Connection and options are as they were.
  *
- * Any thread. This version: ASOCK_NOT_SUPPORTED. Other returns: ASOCK_BAD_HANDLE; ASOCK_FORKED; ASOCK_INVALID_ARGUMENT
- * for NULL.
+ * While an operation of the socket is pending, a shutdown that has not taken effect among them, and on a socket that has
+ * no descriptor: ASOCK_INVALID_STATE, and nothing has changed. Inside a callback its own operation is pending no more.
+ *
+ * Any thread, also inside a callback; never waits for the network. Returns ASOCK_OK; ASOCK_INVALID_STATE;
+ * ASOCK_BAD_HANDLE; ASOCK_FORKED; ASOCK_INVALID_ARGUMENT for NULL.
  */
 asock_status asock_release(asock_socket socket,
                            int64_t *os_socket);
@@ -1057,13 +1070,18 @@ asock_status asock_bind(asock_socket socket,
                         uint16_t port);
 
 /**
- * Lets a bound stream socket accept connections. `backlog` is how many may wait to be accepted; a negative number means
- * as many as the system allows.
+ * Lets a bound stream socket accept connections. `backlog` is how many may wait to be accepted; 0 or a negative number
+ * means as many as the system allows. Once more on a socket that listens sets another backlog. `asock_begin_accept` then
+ * takes one connection after the other. A listener does nothing else: a connect completes with ASOCK_INVALID_STATE, a send
+ * or receive with ASOCK_NOT_CONNECTED.
  *
- * Any thread; makes one short system call on the calling thread. This version: ASOCK_NOT_SUPPORTED. Other returns:
- * ASOCK_BAD_HANDLE; ASOCK_FORKED; ASOCK_INVALID_STATE for a socket that is not bound; ASOCK_ADDRESS_IN_USE.
+ * Any thread, also inside a callback; makes one short system call on the calling thread. Returns ASOCK_OK;
+ * ASOCK_BAD_HANDLE; ASOCK_FORKED; ASOCK_INVALID_STATE for a socket that is not bound, or is connecting or connected;
+ * ASOCK_NOT_SUPPORTED for a datagram socket; ASOCK_ADDRESS_IN_USE where another listens already, which ASOCK_OPTION_REUSE_ADDRESS
+ * lets a bind not see.
  */
-asock_status asock_listen(asock_socket socket, int32_t backlog);
+asock_status asock_listen(asock_socket socket,
+                          int32_t backlog);
 
 /**
  * Ends a direction of a connection, or both: ASOCK_SHUTDOWN_RECEIVE, ASOCK_SHUTDOWN_SEND, ASOCK_SHUTDOWN_BOTH.
@@ -1313,11 +1331,24 @@ asock_status asock_begin_send_file(asock_socket socket,
 
 /**
  * Begins to accept a connection on a listening socket. `value` of the completion is the new `asock_socket`, which belongs
- * to whoever receives the completion, and is in the listener's runtime.
+ * to whoever receives the completion: a connected socket of the listener's runtime, on the worker that had the fewest
+ * sockets when the accept was begun, with both addresses. Several accepts may be pending; connections go to them in the
+ * order begun.
  *
- * This version: ASOCK_NOT_SUPPORTED. Also returns ASOCK_INVALID_ARGUMENT, on a runtime that delivers on its worker, for
- * neither `callback` nor `op`, since nobody could see the result. Completes with ASOCK_OK; ASOCK_INVALID_STATE on a socket
- * that does not listen; ASOCK_TIMED_OUT; ASOCK_TOO_MANY_SOCKETS; or one of the four that end any operation.
+ * The new socket has ASOCK_OPTION_NODELAY on unless it was turned off on the listener, the listener's other options of the
+ * system, and its send and receive time-outs and send queue limit; the other options of the library's own begin anew.
+ * Where the listener is of both families, the address of an IPv4 peer reads "[::ffff:127.0.0.1]:80".
+ *
+ * With no room for another descriptor it completes with ASOCK_TOO_MANY_SOCKETS and `os_error`; the connection waits on, and
+ * the listener does not try again for 100 ms, so that beginning anew at once is the right answer. Past `max_sockets` it
+ * completes with ASOCK_TOO_MANY_SOCKETS when a connection comes, which is then closed. A connection that has come when a
+ * cancel or a close arrives is handed over. One that nobody can learn of, after `asock_forget` or when `asock_dispatch`
+ * drops the record, is closed.
+ *
+ * `callback`, `user_data` and `op`, threads, and what every `asock_begin_...` returns: see "Operations" above. Also returns
+ * ASOCK_INVALID_ARGUMENT, on a runtime that delivers on its worker, for neither `callback` nor `op`, since nobody could see
+ * the result. Completes with ASOCK_OK; ASOCK_INVALID_STATE on a socket that does not listen; ASOCK_TIMED_OUT, also after
+ * ASOCK_OPTION_ACCEPT_TIMEOUT_MS; ASOCK_TOO_MANY_SOCKETS; ASOCK_OUT_OF_MEMORY; or one of the four that end any operation.
  */
 asock_status asock_begin_accept(asock_socket listener,
                                 asock_callback callback,

@@ -74,6 +74,9 @@ impl Address {
         length: 0,
     };
 
+    /// A unix socket that is bound to nothing.
+    pub const UNNAMED: Address = Address::of_family(AF_UNIX, UNIX_PATH_AT);
+
     /// The address in the struct of C; `None` when its length, its family, or the two together cannot be.
     pub fn from_abi(address: &asock_address) -> Option<Address> {
         let length = usize::try_from(address.length).ok()?;
@@ -267,7 +270,7 @@ impl Address {
         let rest = &rest[..rest.len().min(UNIX_SIZE - UNIX_PATH_AT)];
         match rest {
             [0, name @ ..] if !name.is_empty() => Address::unix(true, name),
-            [] | [0] => Address::of_family(AF_UNIX, UNIX_PATH_AT),
+            [] | [0] => Address::UNNAMED,
             path => {
                 let end = path.iter().position(|byte| *byte == 0);
                 Address::unix(false, &path[..end.unwrap_or(path.len())])
@@ -275,18 +278,19 @@ impl Address {
         }
     }
 
-    /// A unix socket that is not bound to anything.
-    pub fn unnamed_unix() -> Address {
-        Address::of_family(AF_UNIX, UNIX_PATH_AT)
-    }
-
-    fn of_family(family: libc::sa_family_t, length: usize) -> Address {
+    const fn of_family(family: libc::sa_family_t, length: usize) -> Address {
         debug_assert!(length <= STORAGE);
-        let empty = Address {
-            storage: [0; STORAGE],
+        let mut storage = [0; STORAGE];
+        let family = family.to_ne_bytes();
+        let mut at = 0;
+        while at < FAMILY_SIZE {
+            storage[FAMILY_AT + at] = family[at];
+            at += 1;
+        }
+        Address {
+            storage,
             length: length as u8,
-        };
-        empty.with(FAMILY_AT, &family.to_ne_bytes())
+        }
     }
 
     fn with(mut self, at: usize, bytes: &[u8]) -> Address {
@@ -297,6 +301,16 @@ impl Address {
     /// The host and the port of an IPv4 address.
     pub fn ipv4(&self) -> Option<(Ipv4Addr, u16)> {
         (self.family() == Family::Ipv4).then(|| (self.ipv4_address(), self.port()))
+    }
+
+    /// The same of an IPv4 address in the form that an IPv6 socket has for it.
+    pub fn mapped_ipv4(&self) -> Option<(Ipv4Addr, u16)> {
+        if self.family() != Family::Ipv6 {
+            return None;
+        }
+        let host = self.ipv6_address().to_ipv4_mapped()?;
+        let address = Address::of_ipv4(host, self.port());
+        (address.for_family(Family::Ipv6) == *self).then_some((host, self.port()))
     }
 
     fn ipv4_address(&self) -> Ipv4Addr {

@@ -48,6 +48,20 @@ impl Buffer {
         }
     }
 
+    /// Where an operation has no memory, a number of the library's own takes its place.
+    pub fn of_number(number: u64) -> Buffer {
+        let upper = (number >> 32) as usize;
+        Buffer {
+            pointer: std::ptr::null_mut::<u8>().wrapping_add(upper),
+            length: number as u32 as usize,
+        }
+    }
+
+    /// The number of `of_number`.
+    pub fn number(&self) -> u64 {
+        (self.pointer as usize as u64) << 32 | self.length as u64
+    }
+
     /// A copy of the bytes, for `ASOCK_SEND_COPY`; `None` when there is no room for it.
     pub fn copy(&self) -> Option<Box<[u8]>> {
         let mut copy = Vec::new();

@@ -187,10 +187,8 @@ fn what_is_no_file_to_read_is_an_invalid_argument() {
     let (end, _other) = std::os::unix::net::UnixStream::pair().expect("makes a pair");
     let mut pipe = [0; 2];
     // SAFETY: room for two descriptors.
-    assert_eq!(
-        unsafe { libc::pipe2(pipe.as_mut_ptr(), libc::O_CLOEXEC) },
-        0
-    );
+    let piped = unsafe { libc::pipe2(pipe.as_mut_ptr(), libc::O_CLOEXEC) };
+    assert_eq!(piped, 0);
     let path = std::env::temp_dir().join(format!("asock-test-path-{}", std::process::id()));
     let open = |flags: i32| {
         let mut options = OpenOptions::new();

@@ -5,13 +5,15 @@
 //! gave less than was asked for has emptied the socket, so no call is made only to hear that.
 
 use super::table::Table;
-use super::{Done, Lane, Outcome, Request, Requests, Token, Waker};
+use super::{Done, Lane, Outcome, Registry, Request, Requests, Token, Waker};
 use crate::address::Address;
 use crate::status::OsError;
+use crate::sys::server;
 use crate::sys::socket as system;
 use crate::sys::{
     Epoll, Event, Events, RawDescriptor, ReceiveFlags, SendFlags, SysResult, WOULD_BLOCK,
 };
+use std::sync::Arc;
 
 /// The token of the waker, which no socket can have.
 const WAKER: u64 = u64::MAX;
@@ -46,6 +48,15 @@ impl State {
         let unsure = self.known.has(Known::ENDED) || self.known.has(Known::URGENT);
         let readable = !emptied || unsure || bytes == 0;
         self.known.set(Known::READABLE, readable);
+    }
+
+    /// A request has to wait for the next edge.
+    fn found_nothing(&mut self, lane: Lane) {
+        self.known.set(Known::ready(lane), false);
+        if lane == Lane::Input {
+            self.known.set(Known::URGENT, false);
+        }
+        self.known.set(Known::waits(lane), true);
     }
 }
 
@@ -110,18 +121,20 @@ enum Stage {
 }
 
 pub struct EpollDriver {
-    epoll: Epoll,
+    epoll: Arc<Epoll>,
     /// Keeps the waker's descriptor open as long as it is registered.
     _waker: Waker,
     events: Events,
     cursor: usize,
     stage: Stage,
     states: Table<State>,
+    /// Of the connection that was accepted last.
+    peer: Address,
 }
 
 impl EpollDriver {
     pub fn new(waker: &Waker) -> SysResult<EpollDriver> {
-        let epoll = Epoll::new()?;
+        let epoll = Arc::new(Epoll::new()?);
         epoll.add_waker(waker.descriptor(), WAKER)?;
         Ok(EpollDriver {
             epoll,
@@ -130,6 +143,7 @@ impl EpollDriver {
             cursor: 0,
             stage: Stage::Absorb,
             states: Table::new(),
+            peer: Address::NONE,
         })
     }
 
@@ -143,15 +157,22 @@ impl EpollDriver {
         Ok(())
     }
 
+    pub fn registry(&self) -> Registry {
+        Registry(Some(self.epoll.clone()))
+    }
+
+    pub fn forget(&mut self, socket: u32) {
+        if let Some(state) = self.states.get_mut(socket) {
+            *state = State {
+                tag: state.tag.wrapping_add(1),
+                ..State::default()
+            };
+        }
+    }
+
     pub fn detach(&mut self, socket: u32) {
-        let Some(state) = self.states.get_mut(socket) else {
-            return;
-        };
-        let descriptor = state.descriptor.get();
-        *state = State {
-            tag: state.tag.wrapping_add(1),
-            ..State::default()
-        };
+        let descriptor = self.descriptor(socket);
+        self.forget(socket);
         if let Some(descriptor) = descriptor {
             // A child of fork may hold a copy of the descriptor, and then closing ours would
             // leave it registered. It fails only where it was never registered.
@@ -180,6 +201,24 @@ impl EpollDriver {
 
     pub fn descriptor(&self, socket: u32) -> Option<RawDescriptor> {
         self.states.get(socket)?.descriptor.get()
+    }
+
+    pub fn enlist(&mut self, socket: u32) -> SysResult<()> {
+        let Some(state) = self.states.get_mut(socket) else {
+            return Ok(());
+        };
+        let Some(descriptor) = state.descriptor.get() else {
+            return Ok(());
+        };
+        self.epoll.add(descriptor, data_of(state.tag, socket))?;
+        // What is there already is tried for at once; the kernel tells of it, too.
+        state.known.set(Known::READABLE, true);
+        state.known.set(Known::WRITABLE, true);
+        Ok(())
+    }
+
+    pub fn peer(&self) -> Address {
+        self.peer
     }
 
     pub fn may_have_input(&self, socket: u32) -> bool {
@@ -298,6 +337,10 @@ impl EpollDriver {
             }
             Request::Readable => system::readable(descriptor).map(|()| 0),
             Request::Writable => system::writable(descriptor).map(|()| 0),
+            Request::Accept => server::accept(descriptor).map(|(number, peer)| {
+                self.peer = peer;
+                number
+            }),
             Request::Connect(_) => Ok(0),
         };
         let is_told = match request {
@@ -307,11 +350,7 @@ impl EpollDriver {
         match answer {
             Ok(bytes) => Some(Outcome::Done(bytes)),
             Err(WOULD_BLOCK) if is_told => {
-                state.known.set(Known::ready(token.lane), false);
-                if token.lane == Lane::Input {
-                    state.known.set(Known::URGENT, false);
-                }
-                state.known.set(Known::waits(token.lane), true);
+                state.found_nothing(token.lane);
                 None
             }
             Err(error) => Some(Outcome::Failed(error)),

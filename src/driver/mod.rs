@@ -29,7 +29,7 @@ mod uring;
 use crate::address::Address;
 use crate::foreign::Buffer;
 use crate::status::OsError;
-use crate::sys::{EventFd, Message, RawDescriptor, SysResult};
+use crate::sys::{Epoll, EventFd, Message, RawDescriptor, SysResult};
 use std::sync::Arc;
 
 pub use epoll::EpollDriver;
@@ -80,12 +80,15 @@ pub enum Request<'a> {
     },
     /// Done as soon as a send would find room.
     Writable,
+    /// The next connection of a listening socket.
+    Accept,
 }
 
 /// How a request ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Outcome {
-    /// So many bytes were moved; 0 for a connect, and for a receive at the end of the stream.
+    /// So many bytes were moved; 0 for a connect, and for a receive at the end of the stream. Of an
+    /// accept it is the number of the new descriptor, whose peer `Driver::peer` names until the next.
     Done(usize),
     Failed(OsError),
     /// It was taken back and has moved nothing.
@@ -122,15 +125,28 @@ impl Waker {
     }
 }
 
+/// Takes a descriptor from a driver, from any thread: once it is gone the driver's own means would
+/// name another by its number.
+#[derive(Clone, Default)]
+pub struct Registry(Option<Arc<Epoll>>);
+
+impl Registry {
+    pub fn remove(&self, descriptor: RawDescriptor) {
+        if let Some(epoll) = &self.0 {
+            let _ = epoll.remove(descriptor); // It may never have been registered.
+        }
+    }
+}
+
 /// The driver that a worker runs on, chosen at its start.
 pub enum Driver {
-    Epoll(EpollDriver),
+    Epoll(Box<EpollDriver>),
     Uring(Box<UringDriver>),
 }
 
 impl Driver {
     pub fn epoll(waker: &Waker) -> SysResult<Driver> {
-        Ok(Driver::Epoll(EpollDriver::new(waker)?))
+        Ok(Driver::Epoll(Box::new(EpollDriver::new(waker)?)))
     }
 
     /// Fails where the machine lacks something that it needs.
@@ -173,6 +189,22 @@ impl Driver {
         }
     }
 
+    /// Forgets a socket whose descriptor the registry has taken.
+    pub fn forget(&mut self, socket: u32) {
+        match self {
+            Driver::Epoll(driver) => driver.forget(socket),
+            Driver::Uring(driver) => driver.detach(socket),
+        }
+    }
+
+    /// What takes descriptors from it.
+    pub fn registry(&self) -> Registry {
+        match self {
+            Driver::Epoll(driver) => driver.registry(),
+            Driver::Uring(_) => Registry::default(),
+        }
+    }
+
     /// The descriptor attached under one number is from now on another's; it has no request.
     pub fn move_to(&mut self, from: u32, to: u32) -> SysResult<()> {
         match self {
@@ -199,6 +231,23 @@ impl Driver {
         match self {
             Driver::Epoll(driver) => driver.cancel(token),
             Driver::Uring(driver) => driver.cancel(token),
+        }
+    }
+
+    /// The descriptor of a socket is connected or listens, or needs no connection: its readiness
+    /// counts from now on, whatever the driver was told before. Once told, again does no harm.
+    pub fn enlist(&mut self, socket: u32) -> SysResult<()> {
+        match self {
+            Driver::Epoll(driver) => driver.enlist(socket),
+            Driver::Uring(_) => Ok(()),
+        }
+    }
+
+    /// Where the connection comes from that was accepted last.
+    pub fn peer(&self) -> Address {
+        match self {
+            Driver::Epoll(driver) => driver.peer(),
+            Driver::Uring(driver) => driver.peer(),
         }
     }
 

@@ -12,6 +12,7 @@ use super::table::Table;
 use super::{Done, Lane, Outcome, Request, Requests, Token, Waker};
 use crate::address::Address;
 use crate::status::OsError;
+use crate::sys::server::Caller;
 use crate::sys::socket as system;
 use crate::sys::{
     RawDescriptor, ReceiveFlags, SendFlags, SysResult, CANCELED, NOT_SUPPORTED, OUT_OF_MEMORY,
@@ -38,7 +39,7 @@ const FUTILE: u8 = 8;
 static PAUSE: Timespec = Timespec::new().nsec(2_000_000);
 
 /// What the driver cannot do without.
-const NEEDED: [u8; 8] = [
+const NEEDED: [u8; 9] = [
     opcode::Timeout::CODE,
     opcode::Connect::CODE,
     opcode::Send::CODE,
@@ -47,6 +48,7 @@ const NEEDED: [u8; 8] = [
     opcode::RecvMsg::CODE,
     opcode::PollAdd::CODE,
     opcode::AsyncCancel::CODE,
+    opcode::Accept::CODE,
 ];
 
 /// What is known of one socket.
@@ -82,6 +84,10 @@ pub struct UringDriver {
     states: Table<State>,
     /// Cancels that did not find what they were for, because it was between two places.
     missed: Vec<Token>,
+    /// Where the kernel writes whose connections it has accepted, by listener.
+    callers: Vec<(u32, Box<Caller>)>,
+    /// Of the connection that was accepted last.
+    peer: Address,
 }
 
 impl UringDriver {
@@ -116,6 +122,8 @@ impl UringDriver {
             armed: false,
             states: Table::new(),
             missed: Vec::new(),
+            callers: Vec::new(),
+            peer: Address::NONE,
         })
     }
 
@@ -133,6 +141,7 @@ impl UringDriver {
     }
 
     pub fn detach(&mut self, socket: u32) {
+        self.callers.retain(|own| own.0 != socket);
         if let Some(state) = self.states.get_mut(socket) {
             *state = State::default();
         }
@@ -151,6 +160,25 @@ impl UringDriver {
 
     pub fn descriptor(&self, socket: u32) -> Option<RawDescriptor> {
         self.states.get(socket)?.descriptor
+    }
+
+    pub fn peer(&self) -> Address {
+        self.peer
+    }
+
+    /// A listener's place for the address of whoever connects.
+    fn caller(&mut self, listener: u32) -> Option<&mut Caller> {
+        let found = self.callers.iter().position(|own| own.0 == listener);
+        let at = match found {
+            Some(at) => at,
+            None => {
+                self.callers.try_reserve(1).ok()?;
+                let made = crate::foreign::try_box(Caller::default())?;
+                self.callers.push((listener, made));
+                self.callers.len() - 1
+            }
+        };
+        Some(&mut self.callers[at].1)
     }
 
     pub fn start(&mut self, token: Token, request: Request<'_>) -> Option<Outcome> {
@@ -196,6 +224,15 @@ impl UringDriver {
                     .flags(flags.bits())
                     .build()
             }
+            Request::Accept => {
+                let Some(caller) = self.caller(token.socket) else {
+                    return Some(Outcome::Failed(OUT_OF_MEMORY));
+                };
+                let (room, length) = caller.places();
+                opcode::Accept::new(fd, room, length)
+                    .flags(libc::SOCK_CLOEXEC)
+                    .build()
+            }
             Request::Readable | Request::Writable => {
                 held = Held::Poll;
                 poll(fd, token.lane)
@@ -222,8 +259,8 @@ impl UringDriver {
     fn push(&mut self, entry: squeue::Entry) -> SysResult<()> {
         loop {
             // SAFETY: what the entry points to stays good until its completion: the buffers by
-            // promise 6, the address in the socket's state (see `detach`, which comes later), and
-            // messages in the boxes of their operations, which are kept until these are finished.
+            // promise 6, addresses in the driver (see `detach`, which comes later), and messages in
+            // the boxes of their operations, which are kept until these are finished.
             if unsafe { self.ring.submission().push(&entry) }.is_ok() {
                 return Ok(());
             }
@@ -253,8 +290,9 @@ impl UringDriver {
     /// Tries the cancels again that came to nothing.
     fn cancel_again(&mut self) {
         for token in std::mem::take(&mut self.missed) {
-            let held = self.states.get_mut(token.socket).map(|state| state.lanes);
-            if held.is_some_and(|lanes| lanes[token.lane as usize] != Held::Nothing) {
+            // What it was for may be over, and the lane may have another request by now.
+            let state = self.states.get(token.socket);
+            if state.is_some_and(|state| state.canceled[token.lane as usize]) {
                 self.cancel(token);
             }
         }
@@ -352,6 +390,10 @@ impl UringDriver {
             Ok(_) if held == Held::Poll => return self.go_on(token, true, requests),
             Ok(bytes) => {
                 state.futile = 0;
+                let mut callers = self.callers.iter();
+                if let Some((_, caller)) = callers.find(|own| own.0 == token.socket) {
+                    self.peer = caller.address();
+                }
                 Outcome::Done(bytes)
             }
         };

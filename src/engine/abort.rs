@@ -38,9 +38,9 @@ impl Engine {
     /// driver has let go of its buffer.
     pub(super) fn abort_queued(&mut self, id: u32, fault: Fault, steps: &mut impl Steps) {
         let index = self.operations[id].socket;
-        let lane = match self.operations[id].kind {
-            kind if kind.receives() => Lane::Input,
-            _ => Lane::Output,
+        let lane = match self.operations[id].kind.is_input() {
+            true => Lane::Input,
+            false => Lane::Output,
         };
         let among_sends = self.operations[id].flags().among_sends;
         let token = Token {

@@ -1,17 +1,43 @@
-//! Descriptors that do not come from the worker: bound ones. A connect takes what is there.
+//! Descriptors that do not come from the worker: bound, listening and accepted ones. A connect takes
+//! what is there.
 
 use super::operation::Payload;
-use super::socket::{Engine, Steps, Trouble};
+use super::socket::{Engine, Link, Socket, State, Steps, Trouble};
 use crate::address::{Address, Family};
 
+/// What a descriptor can do already.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Standing {
+    /// Nothing yet.
+    #[default]
+    Open,
+    Connected,
+    Listening,
+}
+
+/// A descriptor that the driver has from now on.
+pub struct Arrival {
+    pub family: Family,
+    pub standing: Standing,
+}
+
 impl Engine {
-    /// A socket has a descriptor that was made elsewhere.
+    /// A socket has a descriptor that was made elsewhere, or listens with it.
     pub fn arrived(&mut self, index: u32, steps: &mut impl Steps) {
         match steps.arrived(index) {
-            Ok(family) => {
+            Ok(Arrival { family, standing }) => {
                 let socket = &mut self.sockets[index];
                 socket.open = true;
                 socket.given = Some(family);
+                match standing {
+                    Standing::Connected => socket.state = State::Connected,
+                    Standing::Listening => socket.state = State::Listening,
+                    // It was to listen, and cannot.
+                    Standing::Open if socket.state == State::Listening && !socket.is_busy() => {
+                        socket.state = State::Idle;
+                    }
+                    Standing::Open => {}
+                }
             }
             Err(fault) => {
                 let socket = &mut self.sockets[index];
@@ -19,6 +45,15 @@ impl Engine {
                 socket.meet(Trouble::Broken, fault);
             }
         }
+    }
+
+    /// A socket's descriptor is the application's, who may have closed it by now.
+    pub fn released(&mut self, index: u32, steps: &mut impl Steps) {
+        debug_assert!(!self.sockets[index].is_busy());
+        steps.forget(index);
+        self.pauses.retain(|pause| pause.socket != index);
+        self.sockets[index] = Socket::default();
+        self.sockets[index].link = Link::of(self.closed.replace(index));
     }
 
     /// The addresses of a name, for a socket that has to try one after the other on the descriptor

@@ -26,6 +26,7 @@ impl Engine {
                 Some(Fault::of(Status::NotConnected))
             }
             Kind::ReceiveFrom if nowhere => Some(Fault::of(Status::InvalidState)),
+            Kind::Accept => Some(Fault::of(Status::InvalidState)),
             Kind::Receive | Kind::ReceiveFrom if socket.receive_shut => {
                 Some(Fault::of(Status::Ok)) // There is nothing, now and ever.
             }

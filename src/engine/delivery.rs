@@ -1,6 +1,7 @@
 //! How a completion reaches the application: called on the worker, pulled by `asock_poll`, called
 //! by `asock_dispatch`, or collected by `asock_end`.
 
+use super::operation::Kind;
 use super::seat::{Seat, Shared};
 use crate::abi::{asock_callback, asock_result};
 use crate::foreign::{self, UserData};
@@ -73,6 +74,14 @@ impl Call {
             callback: record.callback,
             user_data: record.user_data,
             result,
+        }
+    }
+
+    /// The socket that an accept has brought; 0 is none.
+    pub fn brought(&self) -> u64 {
+        match self.result.kind == Kind::Accept as u32 {
+            true => self.result.value,
+            false => 0,
         }
     }
 

@@ -34,6 +34,8 @@ pub enum Event {
     /// The socket has a descriptor that did not come from its worker. It is told before whatever
     /// was begun on the socket after that.
     Arrived(u32),
+    /// The socket is no more, and its descriptor the application's.
+    Released(u32),
     Close(u32),
 }
 
@@ -135,6 +137,10 @@ impl Shared {
             let Some(entry) = self.unlink() else { return };
             if entry & SOCKET_ENTRY != 0 {
                 let socket = entry & !SOCKET_ENTRY;
+                if self.sockets.at(socket).marks.has(Marks::RELEASED) {
+                    events.push(Event::Released(socket));
+                    continue;
+                }
                 self.take_arrival(socket, events);
                 events.push(Event::Close(socket));
             } else {

@@ -1,12 +1,13 @@
-//! The machinery of a worker. Pure: `socket` with `request`, `arrival`, `connect`, `transfer`,
-//! `abort`, `datagram` and `file`, which are the rules, on `operation`, `race`, `timer`, `arena` and
-//! `slots`; shared with the application's threads: `record`, `handover`, `pins`, `inbox`,
-//! `messages`, `seat`, `delivery`; off the workers: `resolver` and `files`; and `worker`, which
-//! joins them.
+//! The machinery of a worker. Pure: `socket` with `request`, `arrival`, `accept`, `connect`,
+//! `transfer`, `abort`, `datagram` and `file`, which are the rules, on `operation`, `race`, `timer`,
+//! `arena` and `slots`; shared with the application's threads: `record`, `handover`, `pins`,
+//! `inbox`, `messages`, `seat`, `population`, `delivery`; off the workers: `resolver` and `files`;
+//! and `worker`, which joins them, with `prepared` for the descriptors that it makes.
 
 mod abort;
+mod accept;
 pub mod arena;
-mod arrival;
+pub mod arrival;
 mod connect;
 mod datagram;
 pub mod delivery;
@@ -17,6 +18,8 @@ pub mod inbox;
 mod messages;
 pub mod operation;
 pub mod pins;
+pub mod population;
+mod prepared;
 pub mod race;
 pub mod record;
 mod request;

@@ -20,6 +20,7 @@ pub enum Kind {
     Connect = 1,
     Send = 2,
     Receive = 3,
+    Accept = 4,
     SendTo = 5,
     ReceiveFrom = 6,
     Resolve = 7,
@@ -329,22 +330,34 @@ impl Operation {
         self.bytes = 0;
     }
 
+    /// The socket that an accept has brought; 0 is none.
+    pub fn brought(&self) -> u64 {
+        match (self.kind, self.status) {
+            (Kind::Accept, Status::Ok) => self.buffer.number(),
+            _ => 0,
+        }
+    }
+
     /// The completion as the application gets it, but for the handles.
     pub fn completion(&self) -> asock_result {
         let (value, bytes, flags) = match self.kind {
             Kind::Resolve if self.bytes > self.buffer.len() => {
-                (self.bytes, 0, ASOCK_RESULT_TRUNCATED)
+                (self.bytes as u64, 0, ASOCK_RESULT_TRUNCATED)
             }
-            Kind::Resolve => (self.bytes, 0, 0),
+            Kind::Resolve => (self.bytes as u64, 0, 0),
+            Kind::Accept => (self.brought(), 0, 0),
             _ if self.flags().truncated => (0, self.bytes, ASOCK_RESULT_TRUNCATED),
             _ => (0, self.bytes, 0),
         };
         asock_result {
             op: 0,
             socket: 0,
-            value: value as u64,
+            value,
             bytes,
-            buffer: self.buffer.pointer().cast(),
+            buffer: match self.kind {
+                Kind::Accept => std::ptr::null_mut(),
+                _ => self.buffer.pointer().cast(),
+            },
             user_data: self.user_data.pointer(),
             kind: self.kind as u32,
             status: self.status.code(),
@@ -378,7 +391,12 @@ impl Operation {
 }
 
 impl Kind {
-    /// It stands among the receives.
+    /// Whose queue it stands in: that of the input, or that of the output.
+    pub fn is_input(self) -> bool {
+        self.receives() || self == Kind::Accept
+    }
+
+    /// It receives bytes.
     pub fn receives(self) -> bool {
         matches!(self, Kind::Receive | Kind::ReceiveFrom)
     }

@@ -35,6 +35,11 @@ impl Pins {
         Ok(raw)
     }
 
+    /// Whether somebody looks at it.
+    pub fn is_pinned(&self, raw: RawDescriptor) -> bool {
+        self.0.iter().any(|pin| pin.raw == raw)
+    }
+
     /// Ends a look. What it gives is to be dropped without the lock.
     #[must_use]
     pub fn unpin(&mut self, raw: RawDescriptor) -> Option<Descriptor> {

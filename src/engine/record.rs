@@ -3,6 +3,7 @@
 //! the rest of an operation goes to and fro (`operation`, `handover`).
 
 use super::operation::NONE;
+use super::pins::Pins;
 use crate::address::{Address, Family};
 use crate::foreign;
 use crate::status::{Answer, Status};
@@ -50,6 +51,12 @@ impl Marks {
     pub const PEER_IS_RARE: Marks = Marks(1 << 2);
     /// The worker has not heard of its descriptor yet; see `Event::Arrived`.
     pub const ARRIVED: Marks = Marks(1 << 3);
+    /// It accepts connections.
+    pub const LISTENING: Marks = Marks(1 << 4);
+    /// Its descriptor came from the application.
+    pub const ADOPTED: Marks = Marks(1 << 5);
+    /// Its descriptor went to the application; see `Event::Released`.
+    pub const RELEASED: Marks = Marks(1 << 6);
 
     pub fn has(self, marks: Marks) -> bool {
         self.0 & marks.0 != 0
@@ -75,6 +82,8 @@ impl Marks {
 pub struct OperationState {
     pub stage: Stage,
     pub marks: Marks,
+    /// The slot of its socket, also while the worker has the record.
+    pub socket: u32,
 }
 
 /// How many options of the system's there are.
@@ -97,6 +106,15 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// As the rare things of a socket that is to come.
+    pub fn boxed(self) -> Answer<Box<Rare>> {
+        let rare = Rare {
+            settings: self,
+            peer: Address::NONE,
+        };
+        foreign::try_box(rare).ok_or(Status::OutOfMemory)
+    }
+
     pub fn kept(&self) -> impl Iterator<Item = (SocketOption, i64)> + '_ {
         let pairs = SocketOption::ALL.iter().zip(&self.system);
         pairs.filter_map(|(&option, value)| Some((option, (*value)?)))
@@ -172,6 +190,41 @@ impl SocketRecord {
         Ok(&mut rare.settings)
     }
 
+    /// What its accepted connections take over: what is the library's own, and how long a close
+    /// lingers, which the library has to know. The system hands on all else by itself.
+    pub fn heritage(&self) -> Answer<Option<Box<Rare>>> {
+        let Some(kept) = self.kept() else {
+            return Ok(None);
+        };
+        let linger = SocketOption::LingerS as usize;
+        let mut settings = Settings {
+            send_timeout_ms: kept.send_timeout_ms,
+            receive_timeout_ms: kept.receive_timeout_ms,
+            send_queue_limit: kept.send_queue_limit,
+            ..Settings::default()
+        };
+        settings.system[linger] = kept.system[linger];
+        let times = settings.send_timeout_ms | settings.receive_timeout_ms;
+        if times | settings.send_queue_limit == 0 && settings.system[linger].is_none() {
+            return Ok(None);
+        }
+        settings.boxed().map(Some)
+    }
+
+    /// Closes what the worker has never heard of, or cannot close any more.
+    pub fn let_go(&mut self, pins: &mut Pins) {
+        if let (Some(descriptor), file) = self.take_descriptor() {
+            if self.marks.has(Marks::CONNECTED) {
+                // A child of fork may hold a copy; the peer is told all the same.
+                let _ = sys::socket::shutdown(descriptor.raw(), true, true);
+            }
+            drop(pins.let_go(descriptor));
+            if let Some(file) = file {
+                file.remove();
+            }
+        }
+    }
+
     /// Its descriptor, and the file that was made for it.
     pub fn take_descriptor(&mut self) -> (Option<Descriptor>, Option<Box<BoundFile>>) {
         let file = self
@@ -190,17 +243,27 @@ impl SocketRecord {
     }
 
     pub fn peer(&self) -> Address {
-        match &self.rare {
-            Some(rare) if self.marks.has(Marks::PEER_IS_RARE) => rare.peer,
+        let address = Address::of_ipv4(*self.peer.ip(), self.peer.port());
+        match (&self.rare, self.family) {
+            (Some(rare), _) if self.marks.has(Marks::PEER_IS_RARE) => rare.peer,
             _ if self.peer.port() == 0 => Address::NONE,
-            _ => Address::of_ipv4(*self.peer.ip(), self.peer.port()),
+            (_, Family::Unix) => Address::UNNAMED,
+            (_, family) => address.for_family(family),
         }
     }
 
-    /// Remembers the peer. False when there is no room for it, which `begin_connect` has made.
+    /// Remembers the peer, mostly in place: an IPv4 address, also as a socket of both families says
+    /// it, and a unix socket without a name. False when there is no room for another, which
+    /// `begin_connect` has made.
     pub fn set_peer(&mut self, peer: &Address) -> bool {
         self.marks.clear(Marks::PEER_IS_RARE);
-        if let Some((host, port)) = peer.ipv4() {
+        let in_place = match self.family {
+            Family::Ipv6 => peer.mapped_ipv4(),
+            // Any port will do.
+            Family::Unix => (*peer == Address::UNNAMED).then_some((Ipv4Addr::UNSPECIFIED, 1)),
+            _ => peer.ipv4(),
+        };
+        if let Some((host, port)) = in_place {
             self.peer = SocketAddrV4::new(host, port);
             return true;
         }

@@ -39,6 +39,7 @@ pub(super) fn request_of(operation: &Operation) -> Request<'_> {
         (Kind::Connect, Some(Payload::Found(left))) => {
             Request::Connect(left.last().unwrap_or(&Address::NONE))
         }
+        (Kind::Accept, _) => Request::Accept,
         (Kind::Receive, _) if empty && !datagram => Request::Readable,
         (Kind::Receive | Kind::ReceiveFrom, Some(Payload::Message(message))) => {
             Request::ReceiveMessage { message, peek }

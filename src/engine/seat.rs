@@ -14,14 +14,15 @@ use super::inbox::{Event, Inbox, NameAnswer};
 use super::messages::Messages;
 use super::operation::{Kind, Operation, Payload, NONE};
 use super::pins::Pins;
+use super::population::Population;
 use super::record::{Chain, Marks, OperationState, SocketRecord, Stage};
 use super::resolver::Resolver;
 use super::slots::Slots;
 use super::socket::{Engine, Socket};
 use crate::abi::asock_result;
-use crate::driver::Waker;
+use crate::driver::{Driver, Registry, Waker};
 use crate::handle::{Handle, HandleKind};
-use crate::status::Status;
+use crate::status::{Answer, Status};
 use crate::sys::RawDescriptor;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -60,13 +61,16 @@ pub struct Shared {
     pub on_poll: bool,
     /// The driver waits by itself; see `Driver::waits_itself`.
     pub waits_itself: bool,
+    pub registry: Registry,
     /// The worker is to end when nothing is left to do.
     pub stopping: bool,
     /// A drain that the worker has not seen yet.
     pub drain: bool,
     pub waker: Option<Waker>,
+    /// Places for sockets that accepts may bring.
+    pub reserved: u32,
     /// The sockets of the whole runtime.
-    population: Option<Arc<AtomicU32>>,
+    population: Option<Arc<Population>>,
     /// Where the names of its operations are looked up.
     pub resolver: Option<Arc<Resolver>>,
     /// Where its files are read.
@@ -120,9 +124,11 @@ impl Seat {
                 service: Service::Vacant,
                 on_poll: false,
                 waits_itself: false,
+                registry: Registry::default(),
                 stopping: false,
                 drain: false,
                 waker: None,
+                reserved: 0,
                 population: None,
                 resolver: None,
                 files: None,
@@ -169,13 +175,23 @@ impl Seat {
         self.load
             .store(shared.sockets.used() as u32, Ordering::Relaxed);
         if let Some(population) = &shared.population {
-            population.fetch_sub(1, Ordering::Relaxed);
+            population.leave();
         }
+    }
+
+    /// A place that was reserved is not needed.
+    pub fn give_back(&self, slot: u32) {
+        let mut shared = self.lock();
+        shared.sockets.release(slot);
+        shared.reserved -= 1;
+        self.load
+            .store(shared.sockets.used() as u32, Ordering::Relaxed);
     }
 
     /// The worker is gone, and its runtime.
     pub fn vacate(&self) {
         self.lock().vacate();
+        self.awake();
         self.load.store(0, Ordering::Relaxed);
     }
 
@@ -425,8 +441,27 @@ impl Shared {
         Some(id)
     }
 
+    /// Whether an operation of a socket has not completed.
+    pub fn has_pending(&mut self, socket: u32) -> bool {
+        let mut found = false;
+        self.operations.each_used(|_, record| {
+            found |= record.socket == socket && record.stage == Stage::Pending;
+        });
+        found
+    }
+
+    /// The sockets of the runtime that sits here.
+    pub fn population(&self) -> Answer<Arc<Population>> {
+        self.population.clone().ok_or(Status::BadHandle)
+    }
+
+    /// The sockets of this seat that the application knows of.
+    pub fn open_sockets(&self) -> usize {
+        self.sockets.used() - self.reserved as usize
+    }
+
     /// Whether the runtime that counts its sockets there still sits here.
-    pub fn is_seat_of(&self, population: &Arc<AtomicU32>) -> bool {
+    pub fn is_seat_of(&self, population: &Arc<Population>) -> bool {
         let own = self.population.as_ref();
         own.is_some_and(|own| Arc::ptr_eq(own, population))
     }
@@ -449,13 +484,7 @@ impl Shared {
             self.records.at(id).fail(Status::Internal);
         }
         let Shared { sockets, pins, .. } = self;
-        sockets.each_used(|_, record| {
-            let (descriptor, file) = record.take_descriptor();
-            drop(descriptor.and_then(|descriptor| pins.let_go(descriptor)));
-            if let Some(file) = file {
-                file.remove();
-            }
-        });
+        sockets.each_used(|_, record| record.let_go(pins));
         owing
     }
 
@@ -463,7 +492,9 @@ impl Shared {
     fn vacate(&mut self) {
         self.service = Service::Vacant;
         self.waker = None;
+        self.registry = Registry::default();
         self.population = None;
+        self.reserved = 0;
         self.resolver = None;
         self.files = None;
         self.returned = Vec::new();
@@ -479,10 +510,9 @@ impl Shared {
             self.operations.release(id);
         }
         let mut leaving = Vec::new();
-        self.sockets.each_used(|id, record| {
-            if let (_, Some(file)) = record.take_descriptor() {
-                file.remove(); // The worker has never heard of it.
-            }
+        let Shared { sockets, pins, .. } = self;
+        sockets.each_used(|id, record| {
+            record.let_go(pins);
             leaving.push(id);
         });
         for id in leaving {
@@ -505,9 +535,9 @@ impl Shared {
     pub fn occupy(
         &mut self,
         waker: Waker,
-        waits_itself: bool,
+        driver: &Driver,
         on_poll: bool,
-        population: Arc<AtomicU32>,
+        population: Arc<Population>,
         resolver: Arc<Resolver>,
         files: Arc<Files>,
     ) -> Result<(), OutOfMemory> {
@@ -516,7 +546,8 @@ impl Shared {
         self.records.introduce()?;
         self.service = Service::Open;
         self.on_poll = on_poll;
-        self.waits_itself = waits_itself;
+        self.waits_itself = driver.waits_itself();
+        self.registry = driver.registry();
         self.stopping = false;
         self.drain = false;
         self.waker = Some(waker);

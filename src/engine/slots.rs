@@ -179,6 +179,14 @@ impl<T: Default> Slots<T> {
         }
     }
 
+    /// Takes `outdate` back.
+    pub fn validate(&mut self, index: u32) {
+        if let Some(slot) = self.slot(index) {
+            debug_assert!(slot.tag & OUTDATED != 0);
+            slot.tag &= !OUTDATED;
+        }
+    }
+
     fn slot(&mut self, index: u32) -> Option<&mut Slot<T>> {
         let chunk = self.chunks.get_mut((index / CHUNK) as usize)?;
         Some(&mut chunk.slots.as_mut()?[(index % CHUNK) as usize])

@@ -5,7 +5,9 @@
 //! A socket has two lanes. On each at most one operation is with the driver at a time, the head
 //! of its queue: connects and then sends on the output lane, receives on the input lane.
 
+use super::accept::Pause;
 use super::arena::Arena;
+use super::arrival::Arrival;
 use super::connect::{Attempt, FIRST_ATTEMPT};
 use super::operation::{Fault, Kind, Operations, Payload, Phase, Queue, Tick, NONE};
 use super::request::request_of;
@@ -41,8 +43,13 @@ pub trait Steps {
     fn connected(&mut self, socket: u32, remote: Option<Box<Payload>>) -> Result<(), Fault>;
     /// So many bytes of an operation that goes on have left.
     fn sent(&mut self, socket: u32, bytes: usize);
-    /// A descriptor that did not come from here is the driver's from now on; which family it is of.
-    fn arrived(&mut self, socket: u32) -> Result<Family, Fault>;
+    /// A descriptor that did not come from here is the driver's from now on, if it was not before.
+    fn arrived(&mut self, socket: u32) -> Result<Arrival, Fault>;
+    /// The descriptor of that number was accepted: it is the place's that an accept has made, and
+    /// closed where that cannot be.
+    fn accepted(&mut self, listener: u32, place: u64, number: usize) -> Result<(), Fault>;
+    /// The descriptor of a socket is the driver's no more, and is not to be touched.
+    fn forget(&mut self, socket: u32);
     /// A descriptor that came from outside is as it was before a connect that has failed.
     fn renew(&mut self, socket: u32) -> Result<(), Fault>;
     /// Closes the descriptor of a failed attempt.
@@ -58,6 +65,7 @@ pub(super) enum State {
     Idle,
     Connecting,
     Connected,
+    Listening,
 }
 
 /// What has happened to a socket and concerns the operations that come later. A cut is an end that
@@ -179,6 +187,7 @@ pub struct Engine {
     pub(super) finished: Queue,
     pub(super) closed: Option<u32>,
     pub(super) attempts: Vec<Option<Attempt>>,
+    pub(super) pauses: Vec<Pause>,
     pub(super) pending: usize,
 }
 
@@ -191,6 +200,7 @@ impl Engine {
             finished: Queue::default(),
             closed: None,
             attempts: Vec::new(),
+            pauses: Vec::new(),
             pending: 0,
         }
     }
@@ -288,6 +298,7 @@ impl Engine {
             Kind::Send => self.sockets[index].sends.push(&mut self.operations, id),
             Kind::SendTo => self.queue_send_to(index, id, steps),
             Kind::Receive | Kind::ReceiveFrom => self.queue_receive(index, id, steps),
+            Kind::Accept => self.sockets[index].receives.push(&mut self.operations, id),
             Kind::Shutdown => self.queue_shutdown(index, id, steps),
             Kind::Timer | Kind::Resolve | Kind::Close => unreachable!("handled above"),
         }
@@ -315,11 +326,17 @@ impl Engine {
         }
         match kind {
             _ if concerned => Some(socket.fault()),
+            Kind::Connect if socket.state == State::Listening => {
+                Some(Fault::of(Status::InvalidState))
+            }
+            Kind::Accept if socket.state != State::Listening => {
+                Some(Fault::of(Status::InvalidState))
+            }
             Kind::Connect if socket.state == State::Connected => {
                 Some(Fault::of(Status::AlreadyConnected))
             }
             Kind::Send | Kind::Receive | Kind::Shutdown => {
-                if socket.state == State::Idle {
+                if matches!(socket.state, State::Idle | State::Listening) {
                     return Some(Fault::of(Status::NotConnected));
                 }
                 (kind == Kind::Send && socket.send_shut).then(|| Fault::of(Status::ShutDown))
@@ -365,7 +382,7 @@ impl Engine {
         let socket = &mut self.sockets[self.operations[id].socket];
         let queue = match self.operations[id].kind {
             Kind::Connect if !self.operations[id].flags().among_sends => &mut socket.connects,
-            kind if kind.receives() => &mut socket.receives,
+            kind if kind.is_input() => &mut socket.receives,
             _ => &mut socket.sends,
         };
         queue.remove(&mut self.operations, id);
@@ -389,6 +406,7 @@ impl Engine {
         match (token.lane, socket.state) {
             (Lane::Output, State::Connecting) => self.connect_done(token.socket, outcome, steps),
             (Lane::Output, _) => self.send_done(token.socket, outcome, steps),
+            (Lane::Input, State::Listening) => self.accept_done(token.socket, outcome, steps),
             (Lane::Input, _) => self.receive_done(token.socket, outcome, steps),
         }
     }
@@ -402,6 +420,7 @@ impl Engine {
             && socket.sends.is_empty()
             && socket.receives.is_empty();
         if socket.closing && settled {
+            self.pauses.retain(|pause| pause.socket != index);
             let socket = std::mem::take(&mut self.sockets[index]);
             steps.close(index, socket.reset);
             self.sockets[index].link = Link::of(self.closed.replace(index));
@@ -419,6 +438,7 @@ impl Engine {
             return false;
         }
         match socket.state {
+            State::Listening => false,
             State::Connecting => self.start_connect(index, steps),
             // Sends may stand there without a connection: those of datagrams.
             State::Idle | State::Connected => {
@@ -462,6 +482,8 @@ impl Engine {
         if let Some(fault) = socket.broken().or(self.operations[id].fate.map(Fault::of)) {
             self.leave_queue(id);
             self.finish(id, fault);
+        } else if self.rests(index, id, steps) {
+            return false;
         } else if self.operations[id].flags().out_of_band {
             let outcome = steps.receive_urgent(index, request_of(&self.operations[id]));
             self.leave_queue(id);
@@ -557,7 +579,7 @@ impl Engine {
             let deadline = operation.deadline;
             match operation.kind {
                 Kind::Timer if due => self.finish(id, Fault::of(Status::Ok)),
-                Kind::Connect | Kind::SendTo if due && !deadline.has_come(now) => {
+                Kind::Connect | Kind::SendTo | Kind::Accept if due && !deadline.has_come(now) => {
                     self.set_times(id, Tick::NEVER, deadline);
                     self.pump(self.operations[id].socket, steps);
                 }

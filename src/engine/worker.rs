@@ -3,11 +3,14 @@
 //! One turn takes the inbox, lets the driver work, looks at the clock, and delivers what has
 //! finished; callbacks come last, with nothing borrowed and nothing locked.
 
+use super::arrival::Arrival;
 use super::connect::FIRST_ATTEMPT;
 use super::delivery::{self, Call, Poll};
 use super::files;
 use super::inbox::{Event, EVENTS};
 use super::operation::{Fault, Kind, Payload};
+use super::population::{Leftover, Population};
+use super::prepared::Prepared;
 use super::record::Marks;
 use super::seat::{Route, Seat, Shared};
 use super::socket::{Engine, Steps};
@@ -17,10 +20,10 @@ use crate::log;
 use crate::status::Status;
 use crate::sys::socket::{self as system, ReceiveFlags};
 use crate::sys::{
-    clock, option, thread, Descriptor, SocketOption, SysResult, CONNECTION_REFUSED, OUT_OF_MEMORY,
+    clock, option, thread, SocketOption, SysResult, CONNECTION_REFUSED, OUT_OF_MEMORY,
 };
 use std::panic::{catch_unwind, AssertUnwindSafe};
-use std::sync::{Arc, MutexGuard};
+use std::sync::Arc;
 
 /// Completions delivered under one look at the lock.
 const BATCH: usize = if cfg!(test) { 4 } else { 256 };
@@ -49,6 +52,7 @@ pub struct Worker {
     seat: &'static Seat,
     engine: Engine,
     driver: Driver,
+    population: Arc<Population>,
     /// The descriptors of races, by the numbers of their attempts.
     attempts: Table<Option<Prepared>>,
     poll: Option<Arc<Poll>>,
@@ -56,6 +60,8 @@ pub struct Worker {
     spin_ns: u64,
     events: Vec<Event>,
     calls: Vec<Call>,
+    /// What accepts leave over, to be dealt with when no lock is held.
+    leftovers: Vec<Leftover>,
     drained: bool,
 }
 
@@ -63,24 +69,31 @@ impl Worker {
     pub fn new(
         seat: &'static Seat,
         driver: Driver,
+        population: Arc<Population>,
         poll: Option<Arc<Poll>>,
         spin_ns: u64,
     ) -> SysResult<Worker> {
         let mut events = Vec::new();
         let mut calls = Vec::new();
+        let mut leftovers = Vec::new();
         events
             .try_reserve_exact(EVENTS)
             .map_err(|_| OUT_OF_MEMORY)?;
         calls.try_reserve_exact(BATCH).map_err(|_| OUT_OF_MEMORY)?;
+        leftovers
+            .try_reserve_exact(BATCH)
+            .map_err(|_| OUT_OF_MEMORY)?;
         Ok(Worker {
             seat,
             engine: Engine::new(tick_of(clock::now_ns())),
             driver,
+            population,
             attempts: Table::new(),
             poll,
             spin_ns,
             events,
             calls,
+            leftovers,
             drained: false,
         })
     }
@@ -141,6 +154,7 @@ impl Worker {
         let ports = Ports {
             seat: self.seat,
             driver: &mut self.driver,
+            population: &self.population,
             attempts: &mut self.attempts,
         };
         (&mut self.engine, ports)
@@ -157,6 +171,7 @@ impl Worker {
                 Event::Deadline(id, deadline) => engine.set_deadline(id, deadline),
                 Event::Cancel(id) => engine.abort(id, Status::Canceled, &mut ports),
                 Event::Arrived(socket) => engine.arrived(socket, &mut ports),
+                Event::Released(socket) => engine.released(socket, &mut ports),
                 Event::Close(socket) => {
                     engine.close(socket, Default::default(), None, &mut ports);
                 }
@@ -214,6 +229,9 @@ impl Worker {
     fn deliver(&mut self) {
         while self.engine.has_finished() || self.engine.has_closed() {
             let (polled, may_call) = self.publish();
+            for leftover in self.leftovers.drain(..) {
+                leftover.clear(&self.population);
+            }
             if let (Some(poll), true) = (&self.poll, polled > 0) {
                 poll.add(polled);
             }
@@ -244,12 +262,16 @@ impl Worker {
             if self.engine.finishes_close() && !self.calls.is_empty() {
                 break; // Nobody learns of it while callbacks are still to be called.
             }
+            if self.leftovers.len() == self.leftovers.capacity() {
+                break;
+            }
             let Some(id) = self.engine.take_finished() else {
                 break;
             };
             self.settle(&mut shared, id);
             self.engine.deliver(id);
             let awaited = shared.operations.at(id).marks.has(Marks::AWAITED);
+            self.leftovers.extend(Leftover::of(&mut shared, id));
             match shared.complete(id) {
                 Route::Rest => {}
                 Route::Poll => polled += 1,
@@ -345,62 +367,12 @@ impl Worker {
     }
 }
 
-/// A descriptor with the options of a socket, as they were at some version.
-struct Prepared {
-    descriptor: Descriptor,
-    family: Family,
-    kind: system::Kind,
-    version: Option<u32>,
-}
-
 /// The real world for the engine's steps.
-struct Ports<'a> {
-    seat: &'static Seat,
-    driver: &'a mut Driver,
-    attempts: &'a mut Table<Option<Prepared>>,
-}
-
-impl Ports<'_> {
-    /// Brings the options of a descriptor up to date. The application may set more meanwhile,
-    /// hence the second look under the lock, which is given back with all as it should be.
-    fn prepare(
-        &self,
-        socket: u32,
-        prepared: &mut Prepared,
-    ) -> SysResult<MutexGuard<'static, Shared>> {
-        loop {
-            let mut shared = self.seat.lock();
-            let settings = shared.sockets.at(socket).kept();
-            let version = settings.map_or(0, |kept| kept.version);
-            if prepared.version == Some(version) {
-                return Ok(shared);
-            }
-            let kept = settings.cloned().unwrap_or_default();
-            drop(shared);
-            kept.apply(prepared.descriptor.raw(), prepared.family, prepared.kind)?;
-            prepared.version = Some(version);
-        }
-    }
-
-    /// Makes a prepared descriptor the socket's own.
-    fn settle_in(&self, socket: u32, mut prepared: Prepared) -> SysResult<()> {
-        let mut shared = self.prepare(socket, &mut prepared)?;
-        let record = shared.sockets.at(socket);
-        record.family = prepared.family;
-        record.descriptor = Some(prepared.descriptor);
-        Ok(())
-    }
-
-    /// Keeps the descriptor of an attempt.
-    fn keep_attempt(&mut self, number: u32, mut prepared: Prepared, socket: u32) -> SysResult<()> {
-        drop(self.prepare(socket, &mut prepared)?);
-        *self.attempts.entry(number)? = Some(prepared);
-        Ok(())
-    }
-
-    fn take_attempt(&mut self, number: u32) -> Option<Prepared> {
-        self.attempts.get_mut(number)?.take()
-    }
+pub(super) struct Ports<'a> {
+    pub(super) seat: &'static Seat,
+    pub(super) driver: &'a mut Driver,
+    pub(super) population: &'a Arc<Population>,
+    pub(super) attempts: &'a mut Table<Option<Prepared>>,
 }
 
 impl Ports<'_> {
@@ -511,17 +483,16 @@ impl Steps for Ports<'_> {
         self.seat.lock().sockets.at(socket).queued -= bytes as u64;
     }
 
-    fn arrived(&mut self, socket: u32) -> Result<Family, Fault> {
-        let mut shared = self.seat.lock();
-        let record = shared.sockets.at(socket);
-        let family = record.family;
-        let Some(descriptor) = &record.descriptor else {
-            return Err(Fault::of(Status::Internal));
-        };
-        let raw = descriptor.raw();
-        drop(shared);
-        let attached = self.driver.attach(socket, raw);
-        attached.map(|()| family).map_err(Fault::system)
+    fn arrived(&mut self, socket: u32) -> Result<Arrival, Fault> {
+        self.take_in(socket)
+    }
+
+    fn accepted(&mut self, listener: u32, place: u64, number: usize) -> Result<(), Fault> {
+        self.house(listener, place, number)
+    }
+
+    fn forget(&mut self, socket: u32) {
+        self.driver.forget(socket);
     }
 
     fn renew(&mut self, socket: u32) -> Result<(), Fault> {
@@ -552,6 +523,9 @@ impl Steps for Ports<'_> {
         let mut shared = self.seat.lock();
         let record = shared.sockets.at(socket);
         let (descriptor, file) = record.take_descriptor();
+        // Others may listen with a descriptor that came from them; a shutdown would be for all.
+        let marks = record.marks;
+        let shared_listener = marks.has(Marks::ADOPTED) && marks.has(Marks::LISTENING);
         let (kind, linger) = (record.kind, record.kept());
         let linger = linger.and_then(|kept| kept.system[SocketOption::LingerS as usize]);
         drop(shared);
@@ -567,6 +541,9 @@ impl Steps for Ports<'_> {
         // A child of fork may hold a copy of the descriptor, so the peer is told by a call of its
         // own and not by the close, which would then say nothing. Errors mean that the peer knows.
         // Where the peer's data was not taken, the system's close resets the connection.
+        if shared_listener {
+            return;
+        }
         let resets = reset || linger == Some(0) || input_waits;
         if !resets || system::disconnect(raw).is_err() {
             let _ = system::shutdown(raw, true, true);

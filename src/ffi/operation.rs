@@ -274,11 +274,24 @@ pub unsafe extern "C" fn asock_begin_send_file(
 }
 
 /// Begins to accept a connection on a listening socket. `value` of the completion is the new `asock_socket`, which belongs
-/// to whoever receives the completion, and is in the listener's runtime.
+/// to whoever receives the completion: a connected socket of the listener's runtime, on the worker that had the fewest
+/// sockets when the accept was begun, with both addresses. Several accepts may be pending; connections go to them in the
+/// order begun.
 ///
-/// This version: ASOCK_NOT_SUPPORTED. Also returns ASOCK_INVALID_ARGUMENT, on a runtime that delivers on its worker, for
-/// neither `callback` nor `op`, since nobody could see the result. Completes with ASOCK_OK; ASOCK_INVALID_STATE on a socket
-/// that does not listen; ASOCK_TIMED_OUT; ASOCK_TOO_MANY_SOCKETS; or one of the four that end any operation.
+/// The new socket has ASOCK_OPTION_NODELAY on unless it was turned off on the listener, the listener's other options of the
+/// system, and its send and receive time-outs and send queue limit; the other options of the library's own begin anew.
+/// Where the listener is of both families, the address of an IPv4 peer reads "[::ffff:127.0.0.1]:80".
+///
+/// With no room for another descriptor it completes with ASOCK_TOO_MANY_SOCKETS and `os_error`; the connection waits on, and
+/// the listener does not try again for 100 ms, so that beginning anew at once is the right answer. Past `max_sockets` it
+/// completes with ASOCK_TOO_MANY_SOCKETS when a connection comes, which is then closed. A connection that has come when a
+/// cancel or a close arrives is handed over. One that nobody can learn of, after `asock_forget` or when `asock_dispatch`
+/// drops the record, is closed.
+///
+/// `callback`, `user_data` and `op`, threads, and what every `asock_begin_...` returns: see "Operations" above. Also returns
+/// ASOCK_INVALID_ARGUMENT, on a runtime that delivers on its worker, for neither `callback` nor `op`, since nobody could see
+/// the result. Completes with ASOCK_OK; ASOCK_INVALID_STATE on a socket that does not listen; ASOCK_TIMED_OUT, also after
+/// ASOCK_OPTION_ACCEPT_TIMEOUT_MS; ASOCK_TOO_MANY_SOCKETS; ASOCK_OUT_OF_MEMORY; or one of the four that end any operation.
 #[no_mangle]
 pub unsafe extern "C" fn asock_begin_accept(
     listener: asock_socket,
@@ -287,9 +300,9 @@ pub unsafe extern "C" fn asock_begin_accept(
     op: *mut asock_op,
 ) -> asock_status {
     guard(|| {
-        let _ = (callback, user_data, op);
-        runtime::check_socket(listener)?;
-        Err(Status::NotSupported)
+        // SAFETY: the header says that `op` is NULL or may be written.
+        let notify = unsafe { notify(callback, user_data, op) };
+        runtime::begin_accept(listener, notify)
     })
 }
 

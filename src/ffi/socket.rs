@@ -39,11 +39,18 @@ pub unsafe extern "C" fn asock_open(
 }
 
 /// Makes a socket of a descriptor that the application has (on Windows a SOCKET), and takes ownership of it on ASOCK_OK;
-/// on any other status it stays the caller's. The descriptor becomes non-blocking and close-on-exec. Nobody else may use
-/// it from then on.
+/// on any other status it stays the caller's. It may be a TCP, UDP or Unix socket (stream or datagram), fresh, bound,
+/// connected or listening; anything else, such as a file, a pipe or a raw socket, is ASOCK_INVALID_ARGUMENT. `*socket` is
+/// written on ASOCK_OK. Nobody else in the process may use the descriptor from then on.
 ///
-/// Any thread. This version: ASOCK_NOT_SUPPORTED. Other returns: ASOCK_BAD_HANDLE; ASOCK_FORKED; ASOCK_INVALID_ARGUMENT
-/// for NULL or a number that is no descriptor.
+/// It becomes close-on-exec and, on epoll, non-blocking, which holds for all that share it; io_uring leaves that as it is.
+/// Its options stay as they are, but that connections of an adopted listener have ASOCK_OPTION_NODELAY on. A close shuts a
+/// connection down, also for those that share it; a listener that was adopted is only closed. The file of an adopted unix
+/// socket is never removed.
+///
+/// Any thread, also inside a callback; makes a few short system calls on the calling thread. Returns ASOCK_OK;
+/// ASOCK_BAD_HANDLE; ASOCK_FORKED; ASOCK_INVALID_ARGUMENT also for NULL or a number that is no descriptor; ASOCK_STOPPED;
+/// ASOCK_TOO_MANY_SOCKETS past `max_sockets`; ASOCK_OUT_OF_MEMORY; for runtime 0 also what `asock_runtime_start` returns.
 #[no_mangle]
 pub unsafe extern "C" fn asock_adopt(
     runtime: asock_runtime,
@@ -55,22 +62,30 @@ pub unsafe extern "C" fn asock_adopt(
             runtime,
             require(!socket.is_null()).and(descriptor_number(os_socket)),
         )?;
-        runtime::check_runtime(runtime)?;
-        Err(Status::NotSupported)
+        let adopted = runtime::adopt(runtime, os_socket)?;
+        // SAFETY: not NULL, and the header says that it may be written.
+        unsafe { socket.write(adopted) };
+        Ok(())
     })
 }
 
-/// Gives the descriptor of a socket back to the application, which owns it from then on; the handle is stale on ASOCK_OK.
-/// It is non-blocking. While operations are pending: ASOCK_INVALID_STATE, and nothing has changed.
+/// Gives the descriptor of a socket back to the application, which owns it from then on; the handle is stale on ASOCK_OK,
+/// and `*os_socket` is written then. It has the number that it always had, is close-on-exec and non-blocking, whichever the
+/// driver and however it was adopted. Connection and options are as they were.
 ///
-/// Any thread. This version: ASOCK_NOT_SUPPORTED. Other returns: ASOCK_BAD_HANDLE; ASOCK_FORKED; ASOCK_INVALID_ARGUMENT
-/// for NULL.
+/// While an operation of the socket is pending, a shutdown that has not taken effect among them, and on a socket that has
+/// no descriptor: ASOCK_INVALID_STATE, and nothing has changed. Inside a callback its own operation is pending no more.
+///
+/// Any thread, also inside a callback; never waits for the network. Returns ASOCK_OK; ASOCK_INVALID_STATE;
+/// ASOCK_BAD_HANDLE; ASOCK_FORKED; ASOCK_INVALID_ARGUMENT for NULL.
 #[no_mangle]
 pub unsafe extern "C" fn asock_release(socket: asock_socket, os_socket: *mut i64) -> asock_status {
     guard(|| {
-        runtime::check_socket(socket)?;
-        require(!os_socket.is_null())?;
-        Err(Status::NotSupported)
+        of_socket(socket, require(!os_socket.is_null()))?;
+        let number = runtime::release(socket)?;
+        // SAFETY: not NULL, and the header says that it may be written.
+        unsafe { os_socket.write(number) };
+        Ok(())
     })
 }
 
@@ -117,18 +132,18 @@ unsafe fn local(host: *const c_char, port: u16) -> Answer<Local> {
     address.map(Local::Address).ok_or(Status::InvalidArgument)
 }
 
-/// Lets a bound stream socket accept connections. `backlog` is how many may wait to be accepted; a negative number means
-/// as many as the system allows.
+/// Lets a bound stream socket accept connections. `backlog` is how many may wait to be accepted; 0 or a negative number
+/// means as many as the system allows. Once more on a socket that listens sets another backlog. `asock_begin_accept` then
+/// takes one connection after the other. A listener does nothing else: a connect completes with ASOCK_INVALID_STATE, a send
+/// or receive with ASOCK_NOT_CONNECTED.
 ///
-/// Any thread; makes one short system call on the calling thread. This version: ASOCK_NOT_SUPPORTED. Other returns:
-/// ASOCK_BAD_HANDLE; ASOCK_FORKED; ASOCK_INVALID_STATE for a socket that is not bound; ASOCK_ADDRESS_IN_USE.
+/// Any thread, also inside a callback; makes one short system call on the calling thread. Returns ASOCK_OK;
+/// ASOCK_BAD_HANDLE; ASOCK_FORKED; ASOCK_INVALID_STATE for a socket that is not bound, or is connecting or connected;
+/// ASOCK_NOT_SUPPORTED for a datagram socket; ASOCK_ADDRESS_IN_USE where another listens already, which ASOCK_OPTION_REUSE_ADDRESS
+/// lets a bind not see.
 #[no_mangle]
 pub extern "C" fn asock_listen(socket: asock_socket, backlog: i32) -> asock_status {
-    guard(|| {
-        let _ = backlog; // Any number means something.
-        runtime::check_socket(socket)?;
-        Err(Status::NotSupported)
-    })
+    guard(|| runtime::listen(socket, backlog))
 }
 
 /// Ends a direction of a connection, or both: ASOCK_SHUTDOWN_RECEIVE, ASOCK_SHUTDOWN_SEND, ASOCK_SHUTDOWN_BOTH.

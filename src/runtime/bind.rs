@@ -2,11 +2,13 @@
 //! hears of that before anything that is begun on the socket later.
 
 use super::seat_of;
+use super::socket::{pinned, with_record};
 use crate::address::{Address, Family};
 use crate::engine::record::{Marks, Settings, SocketRecord};
 use crate::foreign;
 use crate::handle::HandleKind;
 use crate::status::{Answer, Status};
+use crate::sys::outside;
 use crate::sys::server::{self, BoundFile};
 use crate::sys::{
     option, socket as system, Descriptor, Kind, SocketOption, SysResult, NO_SUCH_ADDRESS,
@@ -49,6 +51,9 @@ impl Drop for Unclaimed {
 }
 
 pub fn bind(socket: u64, local: Local) -> Answer<()> {
+    if bind_own(socket, local)? {
+        return Ok(());
+    }
     let mut wish = settle(socket, local, &mut None)?;
     let mut bound = None;
     while let Some(wanted) = wish {
@@ -61,6 +66,56 @@ pub fn bind(socket: u64, local: Local) -> Answer<()> {
     Ok(())
 }
 
+/// Binds the descriptor that a socket has already, as an adopted one may; false where it has none.
+fn bind_own(socket: u64, local: Local) -> Answer<bool> {
+    with_record(socket, |record| {
+        if record.marks.has(Marks::LISTENING) || !is_idle(record) {
+            return Err(Status::InvalidState);
+        }
+        if matches!(local, Local::Address(address) if address.path().is_some()) {
+            record.settings()?; // As in `settle`.
+        }
+        Ok(())
+    })?;
+    let Some(pinned) = pinned(socket)? else {
+        return Ok(false);
+    };
+    if outside::is_bound(pinned.raw) {
+        return Err(Status::InvalidState);
+    }
+    let address = match local {
+        Local::Any(_) if pinned.family == Family::Unix => return Err(Status::InvalidArgument),
+        Local::Any(port) => Address::any(pinned.family, port),
+        Local::Address(address) => address.for_family(pinned.family),
+    };
+    server::bind(pinned.raw, &address).map_err(Status::of_os)?;
+    let mut file = file_of(&address)?;
+    with_record(socket, |record| {
+        if let Some(file) = file.0.take() {
+            record.settings()?.file = Some(file);
+        }
+        Ok(true)
+    })
+}
+
+/// Neither connected nor about to be.
+fn is_idle(record: &SocketRecord) -> bool {
+    !record.marks.has(Marks::CONNECTED) && record.connecting == 0
+}
+
+/// The file of an address that was just bound, with room to note it.
+fn file_of(address: &Address) -> Answer<Unclaimed> {
+    let Some(file) = BoundFile::of(address) else {
+        return Ok(Unclaimed(None));
+    };
+    let kept = foreign::try_box(file.clone());
+    if kept.is_none() {
+        file.remove();
+        return Err(Status::OutOfMemory);
+    }
+    Ok(Unclaimed(kept))
+}
+
 /// Makes a bound descriptor the socket's, or says what it is to be like: the application may set
 /// more options at any time.
 fn settle(socket: u64, local: Local, bound: &mut Option<Bound>) -> Answer<Option<Wish>> {
@@ -69,7 +124,7 @@ fn settle(socket: u64, local: Local, bound: &mut Option<Bound>) -> Answer<Option
     let waits = shared.waits_itself;
     let record = shared.sockets.get(handle.slot, handle.generation);
     let record = record.ok_or(Status::BadHandle)?;
-    if record.descriptor.is_some() || record.marks.has(Marks::CONNECTED) || record.connecting > 0 {
+    if record.descriptor.is_some() || !is_idle(record) {
         return Err(Status::InvalidState);
     }
     if matches!(local, Local::Address(address) if address.path().is_some()) {
@@ -101,20 +156,11 @@ fn bound_to(local: Local, wish: &Wish) -> Answer<Bound> {
         },
     }
     .map_err(Status::of_os)?;
-    let Local::Address(address) = local else {
-        return Ok(bound);
+    let file = match local {
+        Local::Address(address) => file_of(&address)?,
+        Local::Any(_) => Unclaimed(None),
     };
-    let Some(file) = BoundFile::of(&address) else {
-        return Ok(bound);
-    };
-    let Some(kept) = foreign::try_box(file.clone()) else {
-        file.remove();
-        return Err(Status::OutOfMemory);
-    };
-    Ok(Bound {
-        file: Unclaimed(Some(kept)),
-        ..bound
-    })
+    Ok(Bound { file, ..bound })
 }
 
 impl Bound {
@@ -157,4 +203,37 @@ impl Bound {
         }
         record.descriptor = Some(self.descriptor);
     }
+}
+
+/// Lets connections come to a bound socket; the worker hears of it with the first accept.
+pub fn listen(socket: u64, backlog: i32) -> Answer<()> {
+    let pinned = pinned(socket)?.ok_or(Status::InvalidState)?;
+    if !outside::is_bound(pinned.raw) {
+        return Err(Status::InvalidState); // The system would choose an address.
+    }
+    if pinned.kind == Kind::Datagram {
+        return Err(Status::NotSupported);
+    }
+    let first = with_record(socket, |record| {
+        if !is_idle(record) {
+            return Err(Status::InvalidState);
+        }
+        let first = !record.marks.set(Marks::LISTENING);
+        if first {
+            record.marks.set(Marks::ARRIVED);
+        }
+        Ok(first)
+    })?;
+    let backlog = (backlog > 0).then_some(backlog);
+    server::listen(pinned.raw, backlog).map_err(|error| {
+        // It may be closed meanwhile, and then nobody cares.
+        let _ = with_record(socket, |record| {
+            if first {
+                record.marks.clear(Marks::LISTENING);
+                record.marks.set(Marks::ARRIVED);
+            }
+            Ok(())
+        });
+        Status::of_os(error)
+    })
 }

@@ -97,6 +97,13 @@ fn may_be_ended(shared: &mut Shared, handle: Handle) -> Answer<()> {
     }
 }
 
+/// Nobody will learn of the socket that an accept has brought; 0 is none.
+pub(super) fn close_unseen(socket: u64) {
+    if socket != 0 {
+        let _ = super::close(socket); // It may be gone with its runtime.
+    }
+}
+
 pub fn forget(operation: u64) -> Answer<()> {
     let (seat, handle) = seat_of(operation, HandleKind::Operation)?;
     let mut shared = seat.lock();
@@ -106,10 +113,15 @@ pub fn forget(operation: u64) -> Answer<()> {
     record.marks.set(Marks::FORGOTTEN);
     let awaited = record.marks.has(Marks::AWAITED);
     let done = record.stage == Stage::Done;
+    let brought = match done {
+        true => shared.records.at(handle.slot).brought(),
+        false => 0,
+    };
     if done {
         shared.retire(handle.slot);
     }
     drop(shared);
+    close_unseen(brought);
     if awaited {
         seat.wake_waiters(handle.slot); // A thread in `asock_end` shall know.
     }

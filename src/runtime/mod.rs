@@ -5,6 +5,8 @@
 //! makes its own when it needs one, and takes no lock that a thread of its parent may hold. The
 //! seats of a child are numbered after those of its parent, so a handle shows whose it is.
 
+mod accept;
+mod adopt;
 mod bind;
 mod collect;
 mod datagram;
@@ -17,7 +19,9 @@ mod submit;
 #[cfg(test)]
 mod tests;
 
-pub use bind::{bind, Local};
+pub use accept::begin_accept;
+pub use adopt::{adopt, release};
+pub use bind::{bind, listen, Local};
 pub use collect::{cancel, check_end, end, forget, set_deadline, wait};
 pub use datagram::{begin_receive_from, begin_send_to};
 pub use file::begin_send_file;
@@ -34,6 +38,7 @@ pub use crate::sys::Kind;
 
 use crate::engine::delivery::{self, Poll};
 use crate::engine::files::Files;
+use crate::engine::population::Population;
 use crate::engine::resolver::Resolver;
 use crate::engine::seat::{Seat, Service, Shared};
 use crate::engine::slots::Issued;
@@ -125,9 +130,8 @@ struct Runtime {
     /// Where its completions are pulled; none when the workers call.
     poll: Option<Arc<Poll>>,
     backend: Backend,
-    max_sockets: u32,
     /// The sockets that are open, on all workers.
-    sockets: Arc<AtomicU32>,
+    sockets: Arc<Population>,
     resolver: Arc<Resolver>,
     files: Arc<Files>,
     /// Counts polls.
@@ -383,13 +387,6 @@ impl Runtime {
         }
     }
 
-    /// The worker that has the fewest sockets.
-    fn least_loaded(&self) -> &'static Seat {
-        let loads = self.seats.iter().map(|seat| seat.load());
-        let least = loads.enumerate().min_by_key(|&(_, load)| load);
-        self.seats[least.map_or(0, |(index, _)| index)]
-    }
-
     /// The seats, beginning with another one each time, so that none is always polled last.
     fn seats_in_turn(&self) -> impl Iterator<Item = &'static Seat> + '_ {
         let count = self.seats.len();
@@ -422,7 +419,7 @@ pub fn stats(handle: u64) -> Answer<Stats> {
         stats.pending += counters.begun - counters.completed;
         stats.bytes_sent += counters.bytes_sent;
         stats.bytes_received += counters.bytes_received;
-        stats.sockets += shared.sockets.used() as u64;
+        stats.sockets += shared.open_sockets() as u64;
         stats.wake_ups += counters.wake_ups;
         stats.longest_callback_ns = stats.longest_callback_ns.max(counters.longest_callback_ns);
     }

@@ -1,5 +1,6 @@
 //! Pulling completions on the application's own thread.
 
+use super::collect::close_unseen;
 use super::{runtime_of, Runtime, PROCESS};
 use crate::abi::asock_result;
 use crate::engine::delivery::{self, Poll};
@@ -75,6 +76,8 @@ pub fn dispatch(
             if call.callback.is_some() {
                 (now, _) = call.make(seat, (now, may), false);
                 called += 1;
+            } else {
+                close_unseen(call.brought());
             }
         }
     }

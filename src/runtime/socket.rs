@@ -5,28 +5,19 @@ use super::submit::{begin_shutdown, in_service};
 use super::{runtime_of, seat_of, Kind};
 use crate::address::{Address, Family};
 use crate::engine::record::{Marks, SocketRecord};
-use crate::engine::seat::{Seat, Service};
+use crate::engine::seat::Seat;
 use crate::handle::HandleKind;
 use crate::status::{Answer, OsError, Status};
 use crate::sys::{option, socket as system, RawDescriptor, SocketOption};
-use std::sync::atomic::Ordering;
 
 pub fn open(runtime: u64, kind: Kind) -> Answer<u64> {
     let runtime = runtime_of(runtime)?;
-    let seat = runtime.least_loaded();
+    let seat = runtime.sockets.least_loaded()?;
     let mut shared = runtime.lock(seat)?;
     in_service(&shared)?;
-    let limit = match runtime.max_sockets {
-        0 => u32::MAX,
-        limit => limit,
-    };
-    let one_more = |count: u32| (count < limit).then_some(count + 1);
-    let counted = runtime
-        .sockets
-        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
-    counted.map_err(|_| Status::TooManySockets)?;
+    runtime.sockets.enter()?;
     let (slot, socket) = seat.new_socket(&mut shared).map_err(|_| {
-        runtime.sockets.fetch_sub(1, Ordering::Relaxed);
+        runtime.sockets.leave();
         Status::OutOfMemory
     })?;
     shared.sockets.at(slot).kind = kind;
@@ -35,19 +26,7 @@ pub fn open(runtime: u64, kind: Kind) -> Answer<u64> {
 
 pub fn close(socket: u64) -> Answer<()> {
     let (seat, handle) = seat_of(socket, HandleKind::Socket)?;
-    let mut shared = seat.lock();
-    shared
-        .sockets
-        .get(handle.slot, handle.generation)
-        .ok_or(Status::BadHandle)?;
-    if shared.service == Service::Broken {
-        seat.release_socket(&mut shared, handle.slot); // There is no worker left to do it.
-        return Ok(());
-    }
-    shared.sockets.outdate(handle.slot);
-    shared.link_socket(handle.slot);
-    seat.hand_over(shared);
-    Ok(())
+    seat.close(handle)
 }
 
 pub fn shutdown(socket: u64, receive: bool, send: bool) -> Answer<()> {
@@ -55,7 +34,10 @@ pub fn shutdown(socket: u64, receive: bool, send: bool) -> Answer<()> {
 }
 
 /// Runs `body` on a socket's record.
-fn with_record<T>(socket: u64, body: impl FnOnce(&mut SocketRecord) -> Answer<T>) -> Answer<T> {
+pub(super) fn with_record<T>(
+    socket: u64,
+    body: impl FnOnce(&mut SocketRecord) -> Answer<T>,
+) -> Answer<T> {
     let (seat, handle) = seat_of(socket, HandleKind::Socket)?;
     let mut shared = seat.lock();
     let record = shared.sockets.get(handle.slot, handle.generation);
@@ -63,11 +45,11 @@ fn with_record<T>(socket: u64, body: impl FnOnce(&mut SocketRecord) -> Answer<T>
 }
 
 /// A socket's descriptor, kept open for as long as it is looked at.
-struct Pinned {
+pub(super) struct Pinned {
     seat: &'static Seat,
-    raw: RawDescriptor,
-    family: Family,
-    kind: Kind,
+    pub raw: RawDescriptor,
+    pub family: Family,
+    pub kind: Kind,
 }
 
 impl Drop for Pinned {
@@ -78,7 +60,7 @@ impl Drop for Pinned {
 }
 
 /// The descriptor of a socket, if it has one.
-fn pinned(socket: u64) -> Answer<Option<Pinned>> {
+pub(super) fn pinned(socket: u64) -> Answer<Option<Pinned>> {
     let (seat, handle) = seat_of(socket, HandleKind::Socket)?;
     let mut shared = seat.lock();
     let record = shared.sockets.get(handle.slot, handle.generation);
@@ -204,7 +186,12 @@ pub fn get_option(socket: u64, setting: Setting) -> Answer<i64> {
 pub fn local_address(socket: u64) -> Answer<Address> {
     match pinned(socket)? {
         None => Ok(Address::NONE),
-        Some(pinned) => system::local_name(pinned.raw).map_err(failed),
+        Some(pinned) => {
+            let name = system::local_name(pinned.raw).map_err(failed)?;
+            // One that was adopted may be bound to nothing.
+            let is_bound = pinned.family == Family::Unix || name.port() != 0;
+            Ok(if is_bound { name } else { Address::NONE })
+        }
     }
 }
 

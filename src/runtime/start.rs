@@ -7,6 +7,7 @@ use super::{
 use crate::driver::{Driver, Waker};
 use crate::engine::delivery::Poll;
 use crate::engine::files::Files;
+use crate::engine::population::Population;
 use crate::engine::resolver::Resolver;
 use crate::engine::seat::Seat;
 use crate::engine::worker::Worker;
@@ -85,7 +86,7 @@ fn move_in(
 ) -> Answer<Arc<Runtime>> {
     let on_poll = config.delivery == Delivery::OnPoll;
     let poll = on_poll.then(|| Arc::new(Poll::new(count)));
-    let sockets = Arc::new(AtomicU32::new(0));
+    let sockets = Population::new(config.max_sockets);
     let resolver = Resolver::new(config.resolvers);
     let files = Files::new();
     let mut workers = Vec::new();
@@ -94,15 +95,15 @@ fn move_in(
         seats.push(seat);
         let waker = Waker::new().map_err(Status::of_os)?;
         let driver = make_driver(backend, &waker)?;
-        let waits = driver.waits_itself();
-        workers
-            .push(Worker::new(seat, driver, poll.clone(), spin_ns(config)).map_err(Status::of_os)?);
-        let (sockets, resolver, files) = (sockets.clone(), resolver.clone(), files.clone());
-        let occupied = seat
-            .lock()
-            .occupy(waker, waits, on_poll, sockets, resolver, files);
+        let (files, resolver) = (files.clone(), resolver.clone());
+        let occupied =
+            seat.lock()
+                .occupy(waker, &driver, on_poll, sockets.clone(), resolver, files);
+        let worker = Worker::new(seat, driver, sockets.clone(), poll.clone(), spin_ns(config));
+        workers.push(worker.map_err(Status::of_os)?);
         occupied.map_err(|_| Status::OutOfMemory)?;
     }
+    sockets.settle(seats.clone());
     let mut threads = Vec::new();
     for worker in workers {
         match thread::spawn("asock-worker", move || worker.run()) {
@@ -119,7 +120,6 @@ fn move_in(
         seats: seats.clone(),
         poll,
         backend,
-        max_sockets: config.max_sockets,
         sockets,
         resolver,
         files,

@@ -109,6 +109,7 @@ pub(super) fn submit(
     record.user_data = notify.user_data;
     let collected = !shared.on_poll && notify.callback.is_none() && notify.op.wanted();
     let state = shared.operations.at(id);
+    state.socket = socket.map_or(NONE, |socket| socket.slot);
     state.marks.set(Marks::BEGUN);
     if collected {
         state.marks.set(Marks::COLLECTED);

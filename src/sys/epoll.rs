@@ -66,10 +66,14 @@ impl Epoll {
         })
     }
 
-    /// Watches a socket for everything, once and for all: with edges there is nothing to change later.
+    /// Watches a socket for everything, once and for all: with edges there is nothing to change later. One that is watched
+    /// already is looked at anew.
     pub fn add(&self, descriptor: RawDescriptor, data: u64) -> SysResult<()> {
         let flags = libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLPRI;
-        self.control(libc::EPOLL_CTL_ADD, descriptor, flags | libc::EPOLLET, data)
+        match self.control(libc::EPOLL_CTL_ADD, descriptor, flags | libc::EPOLLET, data) {
+            Err(OsError(libc::EEXIST)) => self.relabel(descriptor, data),
+            added => added,
+        }
     }
 
     /// Gives a registered descriptor other data; what is ready by now is reported anew.

@@ -207,7 +207,7 @@ impl Message {
         // SAFETY: the call that wrote here is over, and no reference to it is made.
         let (length, room) = unsafe { ((*self.header.get()).msg_namelen, *self.address.get()) };
         match (length as usize).min(ROOM) {
-            0 if self.unix => Address::unnamed_unix(),
+            0 if self.unix => Address::UNNAMED,
             length => address_in(room, length),
         }
     }

@@ -16,6 +16,7 @@ pub mod file;
 pub mod message;
 pub mod name;
 pub mod option;
+pub mod outside;
 pub mod process;
 pub mod server;
 pub mod socket;

@@ -1,8 +1,9 @@
-//! Sockets that others come to: their local addresses, and the files of unix sockets.
+//! Sockets that others come to: their local addresses, the files of unix sockets, and whoever connects.
 
 use super::socket::RawDescriptor;
-use super::{checked, SysResult};
+use super::{checked, retried, SysResult};
 use crate::address::Address;
+use crate::status::OsError;
 use std::ffi::CString;
 use std::mem::MaybeUninit;
 
@@ -18,6 +19,92 @@ pub fn bind(socket: RawDescriptor, address: &Address) -> SysResult<()> {
         )
     })?;
     Ok(())
+}
+
+/// Lets connections come; so many may wait, or as many as the system allows.
+pub fn listen(socket: RawDescriptor, backlog: Option<i32>) -> SysResult<()> {
+    let backlog = backlog.unwrap_or(libc::SOMAXCONN);
+    // SAFETY: the call takes no pointer.
+    checked(unsafe { libc::listen(socket.0, backlog) })?;
+    Ok(())
+}
+
+/// Accepts a connection that has come: the number of its descriptor, which is like those that `open` makes, and its peer.
+pub fn accept(listener: RawDescriptor) -> SysResult<(usize, Address)> {
+    let mut caller = Caller::default();
+    let (room, length) = caller.places();
+    let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+    // SAFETY: room and length are places in a local, and the length is that of the room.
+    let number =
+        retried(|| unsafe { libc::accept4(listener.0, room, length, flags) } as libc::ssize_t)?;
+    Ok((number, caller.address()))
+}
+
+/// The name of the descriptor that an accept has given.
+pub fn accepted(number: usize) -> RawDescriptor {
+    RawDescriptor(number as libc::c_int)
+}
+
+/// Whether a connection was gone before it could be accepted: the next one may be as good as ever. Linux reports here
+/// also what the network said of it.
+pub fn is_passing(error: OsError) -> bool {
+    matches!(
+        error.0,
+        libc::ECONNABORTED
+            | libc::EPROTO
+            | libc::ENOPROTOOPT
+            | libc::ENETDOWN
+            | libc::ENETUNREACH
+            | libc::EHOSTDOWN
+            | libc::EHOSTUNREACH
+            | libc::ENONET
+            | libc::EINTR
+    )
+}
+
+/// Whether the system has run out of something that an accept needs; the connection waits on.
+pub fn is_shortage(error: OsError) -> bool {
+    matches!(
+        error.0,
+        libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM
+    )
+}
+
+/// Whether a socket does not listen.
+pub fn is_no_listener(error: OsError) -> bool {
+    matches!(error.0, libc::EINVAL | libc::EOPNOTSUPP)
+}
+
+/// Room for the address of whoever connects, which the system fills in.
+pub struct Caller {
+    room: libc::sockaddr_storage,
+    length: libc::socklen_t,
+}
+
+impl Default for Caller {
+    fn default() -> Caller {
+        Caller {
+            // SAFETY: a struct of integers may be all zero.
+            room: unsafe { std::mem::zeroed() },
+            length: 0,
+        }
+    }
+}
+
+impl Caller {
+    /// Where the system writes the address and its length; they stay good as long as the caller is not moved.
+    pub fn places(&mut self) -> (*mut libc::sockaddr, *mut libc::socklen_t) {
+        self.length = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+        ((&raw mut self.room).cast(), &raw mut self.length)
+    }
+
+    /// What was written.
+    pub fn address(&self) -> Address {
+        let length = (self.length as usize).min(size_of::<libc::sockaddr_storage>());
+        let place = (&raw const self.room).cast::<u8>();
+        // SAFETY: the room was all zero, so every byte of it is initialized; `length` is at most its size.
+        Address::from_bytes(unsafe { std::slice::from_raw_parts(place, length) })
+    }
 }
 
 /// The file that a bind has made for a unix socket: its name, and what it was then, so that a file that somebody else
@@ -61,7 +148,6 @@ mod tests {
 
     use super::*;
     use crate::address::Family;
-    use crate::status::OsError;
     use crate::sys::socket::{open, Kind};
     use std::path::PathBuf;
 

@@ -240,8 +240,13 @@ pub fn is_its_own_peer(socket: RawDescriptor, port: u16) -> bool {
     if get_int(socket, libc::SOL_SOCKET, libc::SO_TYPE) == Ok(libc::SOCK_DGRAM) {
         return false; // Whoever sends datagrams to himself has meant to.
     }
+    peer_name(socket) == Ok(own)
+}
+
+/// The address of the other end.
+pub fn peer_name(socket: RawDescriptor) -> SysResult<Address> {
     // SAFETY: as in `local_name`.
-    name_of(|room, length| unsafe { libc::getpeername(socket.0, room, length) }) == Ok(own)
+    name_of(|room, length| unsafe { libc::getpeername(socket.0, room, length) })
 }
 
 /// Ends a TCP connection with a reset now, also where a forked child holds a copy of the descriptor.

@@ -50,7 +50,7 @@ const UNWRITTEN: asock_address = asock_address {
 };
 
 /// An out-parameter is written exactly when the call succeeds.
-fn written<T>(status: asock_status, value: T, is_untouched: bool) -> Result<T, asock_status> {
+pub fn written<T>(status: asock_status, value: T, is_untouched: bool) -> Result<T, asock_status> {
     assert_eq!(is_untouched, status != ASOCK_OK, "status {status}");
     if status == ASOCK_OK {
         Ok(value)

@@ -2,6 +2,7 @@
 
 use super::calls::{local, text};
 use super::*;
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -63,4 +64,71 @@ impl Drop for Place {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.0); // Mostly it is gone.
     }
+}
+
+pub fn listen(socket: asock_socket, backlog: i32) -> asock_status {
+    asock_listen(socket, backlog)
+}
+
+/// A socket that listens on a port of loopback that the system has chosen.
+#[track_caller]
+pub fn listener(runtime: &Runtime) -> asock_socket {
+    listener_on(runtime, "127.0.0.1")
+}
+
+/// A socket that listens on an address, at a port that the system has chosen.
+#[track_caller]
+pub fn listener_on(runtime: &Runtime, host: &str) -> asock_socket {
+    let socket = runtime.open();
+    assert_eq!(bind(socket, host, 0), ASOCK_OK);
+    assert_eq!(listen(socket, 0), ASOCK_OK);
+    socket
+}
+
+/// A plain client that is connected to a listener of ours.
+pub fn client(listener: asock_socket) -> TcpStream {
+    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port(listener))).expect("it listens");
+    stream
+        .set_read_timeout(Some(LIMIT))
+        .expect("it is a socket");
+    stream
+}
+
+/// Begins an accept without a callback.
+#[track_caller]
+pub fn plain_accept(listener: asock_socket) -> asock_op {
+    // SAFETY: there is nothing that would have to outlive it.
+    begun(|op| unsafe { asock_begin_accept(listener, None, null_mut(), op) })
+}
+
+impl Recorder {
+    #[track_caller]
+    pub fn accept(&self, listener: asock_socket) -> asock_op {
+        // SAFETY: the recorder outlives the operation.
+        begun(|op| unsafe { asock_begin_accept(listener, Some(record), self.user_data(), op) })
+    }
+
+    /// Accepts, and gives the new socket.
+    #[track_caller]
+    pub fn accepted(&self, listener: asock_socket) -> asock_socket {
+        let op = self.accept(listener);
+        new_socket(&self.completion_of(op))
+    }
+
+    /// Closes a socket, and waits until all is over.
+    #[track_caller]
+    pub fn close_now(&self, socket: asock_socket) {
+        let op = self.close(socket, 0);
+        self.completion_of(op).expect(ASOCK_KIND_CLOSE, ASOCK_OK);
+    }
+}
+
+/// The socket that a successful accept has brought.
+#[track_caller]
+pub fn new_socket(completion: &Completion) -> asock_socket {
+    completion.expect(ASOCK_KIND_ACCEPT, ASOCK_OK);
+    assert_ne!(completion.value, 0, "{completion:?}");
+    assert_eq!((completion.bytes, completion.flags), (0, 0));
+    assert!(completion.buffer.is_null());
+    completion.value
 }

@@ -26,6 +26,7 @@ impl Work {
             Request::SendMessage { message, .. } => Work::Send(message.piece()),
             Request::ReceiveMessage { message, peek } => Work::Receive(message.piece(), peek),
             Request::Writable => Work::Writable,
+            Request::Accept => panic!("nobody listens"),
         }
     }
 

@@ -5,6 +5,7 @@ use crate::address::{Address, Family};
 use crate::driver::sim::{fill, read, Memory, PIPE, REFUSED, RESET};
 use crate::driver::{Lane, Outcome, Request, Token};
 use crate::engine::arena::{chunk, Growth};
+use crate::engine::arrival::{Arrival, Standing};
 use crate::engine::handover::SeatSide;
 use crate::engine::operation::{Begin, Fault, Flags, Kind, Operation, Payload};
 use crate::engine::socket::{Engine, Steps};
@@ -31,6 +32,11 @@ struct Script {
     closed: Vec<bool>,
     /// Descriptors that were made anew for another attempt, or given up.
     renewed: usize,
+    /// What arrives, and what was accepted: the place and the descriptor's number.
+    standing: Standing,
+    accepted: Vec<(u64, usize)>,
+    /// Why an accepted connection is not handed over.
+    homeless: Option<Fault>,
     discarded: usize,
     /// Payloads that threads for files have, and whether they give them back unbegun.
     #[allow(clippy::vec_box, reason = "as they travel")]
@@ -93,8 +99,20 @@ impl Steps for Script {
 
     fn sent(&mut self, _socket: u32, _bytes: usize) {}
 
-    fn arrived(&mut self, _socket: u32) -> Result<Family, Fault> {
-        Ok(Family::Ipv6)
+    fn arrived(&mut self, _socket: u32) -> Result<Arrival, Fault> {
+        Ok(Arrival {
+            family: Family::Ipv6,
+            standing: self.standing,
+        })
+    }
+
+    fn accepted(&mut self, _listener: u32, place: u64, number: usize) -> Result<(), Fault> {
+        self.accepted.push((place, number));
+        self.homeless.map_or(Ok(()), Err)
+    }
+
+    fn forget(&mut self, _socket: u32) {
+        assert!(self.has.is_empty(), "released under a request");
     }
 
     fn renew(&mut self, _socket: u32) -> Result<(), Fault> {

@@ -105,6 +105,7 @@ impl Simulation {
             Kind::Shutdown => self.check_shut_down(number),
             Kind::Resolve => assert!(bytes == record.found, "addresses got lost"),
             Kind::SendTo | Kind::ReceiveFrom => panic!("datagrams are simulated by themselves"),
+            Kind::Accept => panic!("nobody listens"),
         }
     }
 

@@ -4,6 +4,7 @@ use super::{NUMBERS, PATTERN};
 use crate::address::{Address, Family};
 use crate::driver::sim::{Link, SimDriver};
 use crate::driver::{Lane, Outcome, Request, Token};
+use crate::engine::arrival::{Arrival, Standing};
 use crate::engine::connect::FIRST_ATTEMPT;
 use crate::engine::operation::{Fault, Payload};
 use crate::engine::socket::Steps;
@@ -217,11 +218,22 @@ impl Steps for Ports {
         *queued = queued.checked_sub(bytes).expect("no more than was queued");
     }
 
-    fn arrived(&mut self, socket: u32) -> Result<Family, Fault> {
+    fn arrived(&mut self, socket: u32) -> Result<Arrival, Fault> {
         assert!(!self.is_open[socket as usize], "it has a descriptor");
         self.driver.attach(socket);
         self.is_open[socket as usize] = true;
-        Ok(Family::Ipv4)
+        Ok(Arrival {
+            family: Family::Ipv4,
+            standing: Standing::Open,
+        })
+    }
+
+    fn accepted(&mut self, _listener: u32, _place: u64, _number: usize) -> Result<(), Fault> {
+        panic!("nobody listens")
+    }
+
+    fn forget(&mut self, _socket: u32) {
+        panic!("nobody releases")
     }
 
     fn renew(&mut self, socket: u32) -> Result<(), Fault> {

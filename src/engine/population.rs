@@ -1,0 +1,196 @@
+//! The sockets of a runtime: how many there are, how many there may be, and on which of its workers
+//! the next one goes.
+//!
+//! The place of an accepted socket is made when its accept is begun, on the worker that has the
+//! fewest then, so that a connection that has come needs no memory. Nobody can name the place, and
+//! nobody counts it, until a connection fills it.
+
+use super::arrival::Standing;
+use super::operation;
+use super::record::{Marks, Rare};
+use super::seat::{Seat, Service, Shared};
+use crate::address::{Address, Family};
+use crate::handle::Handle;
+use crate::status::{Answer, Status};
+use crate::sys::{outside, Kind, RawDescriptor};
+use once_cell::sync::OnceCell;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::Arc;
+
+pub struct Population {
+    limit: u32,
+    count: AtomicU32,
+    /// The runtime's, once they are all taken.
+    seats: OnceCell<Vec<&'static Seat>>,
+}
+
+/// A descriptor that becomes a socket: one that was accepted, or one of the application's.
+pub struct Arriving {
+    pub descriptor: RawDescriptor,
+    pub family: Family,
+    pub kind: Kind,
+    pub standing: Standing,
+    /// Where it is connected.
+    pub peer: Address,
+    pub adopted: bool,
+}
+
+impl Population {
+    /// Nothing is 0: no limit.
+    pub fn new(limit: u32) -> Arc<Population> {
+        Arc::new(Population {
+            limit: if limit == 0 { u32::MAX } else { limit },
+            count: AtomicU32::new(0),
+            seats: OnceCell::new(),
+        })
+    }
+
+    /// These workers have the sockets.
+    pub fn settle(&self, seats: Vec<&'static Seat>) {
+        let _ = self.seats.set(seats); // It is done once.
+    }
+
+    fn seats(&self) -> &[&'static Seat] {
+        self.seats.get().map_or(&[], Vec::as_slice)
+    }
+
+    /// One more, if there may be.
+    pub fn enter(&self) -> Answer<()> {
+        let one_more = |count: u32| (count < self.limit).then_some(count + 1);
+        let counted = self
+            .count
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
+        counted.map(|_| ()).map_err(|_| Status::TooManySockets)
+    }
+
+    pub fn leave(&self) {
+        self.count.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// The worker that has the fewest sockets.
+    pub fn least_loaded(&self) -> Answer<&'static Seat> {
+        let least = self.seats().iter().min_by_key(|seat| seat.load());
+        least.copied().ok_or(Status::Internal)
+    }
+
+    /// A place for a socket that an accept may bring; its handle to be.
+    pub fn reserve(self: &Arc<Self>, rare: Option<Box<Rare>>) -> Answer<u64> {
+        let seat = self.least_loaded()?;
+        let mut shared = seat.lock();
+        if !shared.is_seat_of(self) {
+            return Err(Status::BadHandle);
+        }
+        let (slot, handle) = seat
+            .new_socket(&mut shared)
+            .map_err(|_| Status::OutOfMemory)?;
+        shared.sockets.outdate(slot);
+        shared.reserved += 1;
+        shared.sockets.at(slot).rare = rare;
+        Ok(handle)
+    }
+
+    fn place(&self, place: u64) -> Option<(&'static Seat, u32)> {
+        let handle = Handle::unpack(place)?;
+        let mut seats = self.seats().iter();
+        let seat = seats.find(|seat| seat.number == handle.seat)?;
+        Some((seat, handle.slot))
+    }
+
+    /// No connection has come for it.
+    pub fn give_back(&self, place: u64) {
+        if let Some((seat, slot)) = self.place(place) {
+            seat.give_back(slot);
+        }
+    }
+
+    fn close(&self, socket: u64) {
+        if let (Some((seat, _)), Some(handle)) = (self.place(socket), Handle::unpack(socket)) {
+            let _ = seat.close(handle); // The application may have closed it, by a guess.
+        }
+    }
+
+    /// A descriptor takes its place, which the handle means from now on. On `Ok` it is the socket's;
+    /// else it is still its owner's, and the place is still to be given back.
+    pub fn fill(self: &Arc<Self>, place: u64, arriving: Arriving) -> Answer<()> {
+        self.enter()?;
+        let filled = self.fill_counted(place, arriving);
+        if filled.is_err() {
+            self.leave();
+        }
+        filled
+    }
+
+    fn fill_counted(self: &Arc<Self>, place: u64, arriving: Arriving) -> Answer<()> {
+        let (seat, slot) = self.place(place).ok_or(Status::Internal)?;
+        let mut shared = seat.lock();
+        if !shared.is_seat_of(self) || shared.service == Service::Broken {
+            return Err(Status::Internal);
+        }
+        let record = shared.sockets.at(slot);
+        record.kind = arriving.kind;
+        record.family = arriving.family;
+        record.descriptor = Some(outside::claim(arriving.descriptor));
+        // Where there is no memory for a rare one, it stays unknown.
+        let _ = arriving.peer != Address::NONE && record.set_peer(&arriving.peer);
+        let marks = &mut record.marks;
+        marks.set(Marks::ARRIVED);
+        match arriving.standing {
+            Standing::Open => {}
+            Standing::Connected => _ = marks.set(Marks::CONNECTED),
+            Standing::Listening => _ = marks.set(Marks::LISTENING),
+        }
+        if arriving.adopted {
+            marks.set(Marks::ADOPTED);
+        }
+        shared.sockets.validate(slot);
+        shared.reserved -= 1;
+        Ok(())
+    }
+}
+
+impl Seat {
+    /// Closes a socket; where there is no worker to do it any more, at once.
+    pub fn close(&self, handle: Handle) -> Answer<()> {
+        let mut shared = self.lock();
+        let record = shared.sockets.get(handle.slot, handle.generation);
+        record.ok_or(Status::BadHandle)?;
+        if shared.service == Service::Broken {
+            self.release_socket(&mut shared, handle.slot);
+            return Ok(());
+        }
+        shared.sockets.outdate(handle.slot);
+        shared.link_socket(handle.slot);
+        self.hand_over(shared);
+        Ok(())
+    }
+}
+
+/// What the end of an accept leaves to be done.
+pub enum Leftover {
+    /// A place that no connection has filled.
+    Place(u64),
+    /// A socket that nobody will ever learn of.
+    Socket(u64),
+}
+
+impl Leftover {
+    pub fn of(shared: &mut Shared, id: u32) -> Option<Leftover> {
+        let record = shared.records.at(id);
+        if record.kind != operation::Kind::Accept {
+            return None;
+        }
+        let (place, brought) = (record.buffer.number(), record.brought());
+        let forgotten = shared.operations.at(id).marks.has(Marks::FORGOTTEN);
+        match brought {
+            0 => Some(Leftover::Place(place)),
+            socket => forgotten.then_some(Leftover::Socket(socket)),
+        }
+    }
+
+    pub fn clear(self, population: &Population) {
+        match self {
+            Leftover::Place(place) => population.give_back(place),
+            Leftover::Socket(socket) => population.close(socket),
+        }
+    }
+}

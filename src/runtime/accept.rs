@@ -1,0 +1,63 @@
+//! Beginning to accept: the place of the socket to come is made before anything waits for it.
+
+use super::submit::{in_service, must_be_seen, socket_of, submit, timeout, Draft};
+use crate::engine::operation::Kind;
+use crate::engine::population::{Arriving, Population};
+use crate::engine::record::Rare;
+use crate::foreign::{Buffer, Notify};
+use crate::status::{Answer, Status};
+use std::sync::Arc;
+
+/// A place that is given back unless something takes it.
+pub(super) struct Place {
+    population: Arc<Population>,
+    handle: Option<u64>,
+}
+
+impl Place {
+    pub fn new(population: &Arc<Population>, rare: Option<Box<Rare>>) -> Answer<Place> {
+        let handle = population.reserve(rare)?;
+        Ok(Place {
+            population: population.clone(),
+            handle: Some(handle),
+        })
+    }
+
+    /// A descriptor takes it; its handle.
+    pub fn fill(mut self, arriving: Arriving) -> Answer<u64> {
+        let handle = self.handle.ok_or(Status::Internal)?;
+        self.population.fill(handle, arriving)?;
+        self.handle = None;
+        Ok(handle)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(handle) = self.handle {
+            self.population.give_back(handle);
+        }
+    }
+}
+
+pub fn begin_accept(listener: u64, notify: Notify) -> Answer<()> {
+    let (_, handle, mut shared) = socket_of(listener)?;
+    must_be_seen(&shared, &notify)?;
+    in_service(&shared)?;
+    let population = shared.population()?;
+    let heritage = shared.sockets.at(handle.slot).heritage()?;
+    // Two seats are never locked at once.
+    drop(shared);
+    let mut place = Place::new(&population, heritage)?;
+    let (seat, handle, mut shared) = socket_of(listener)?;
+    in_service(&shared)?;
+    let record = shared.sockets.at(handle.slot);
+    let draft = Draft {
+        buffer: Buffer::of_number(place.handle.unwrap_or(0)),
+        timeout_ms: timeout(record, |kept| kept.accept_timeout_ms),
+        ..Draft::new(Kind::Accept)
+    };
+    submit(seat, shared, Some(handle), draft, &notify)?;
+    place.handle = None; // The operation has it.
+    Ok(())
+}
