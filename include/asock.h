@@ -534,6 +534,23 @@
 #define ASOCK_OPTION_V6_ONLY 13
 
 /**
+ * Option of datagram sockets: 0 keeps what is sent to a group (`asock_join_group`) from the receivers on this machine. 1
+ * unless set.
+ */
+#define ASOCK_OPTION_MULTICAST_LOOP 14
+
+/**
+ * Option of datagram sockets: hops that a datagram to a group may make; 0 keeps it on this machine. 1 unless set.
+ */
+#define ASOCK_OPTION_MULTICAST_TTL 15
+
+/**
+ * Option of datagram sockets: the index of the interface that datagrams to groups are sent on; 0, the default, lets the
+ * system choose. What is read is what was set.
+ */
+#define ASOCK_OPTION_MULTICAST_INTERFACE 16
+
+/**
  * Option of the library: limit in milliseconds of each connect begun after the call; 0, the default, means none.
  */
 #define ASOCK_OPTION_CONNECT_TIMEOUT_MS 64
@@ -1132,6 +1149,30 @@ asock_status asock_set_option(asock_socket socket,
 asock_status asock_get_option(asock_socket socket,
                               uint32_t option,
                               int64_t *value);
+
+/**
+ * Has a datagram socket receive what is sent to a group of receivers, an IPv4 address from 224.0.0.0 to 239.255.255.255 or
+ * an IPv6 address that begins with ff, whose port does not matter. `interface_index` says where from; 0 lets the system
+ * choose, or the address with its scope. The socket has to be bound, to any address or to the group's, and to the port
+ * that is sent to; on one for both families, groups of either can be joined. From the first of them on it receives what
+ * is sent to groups that it has joined, and to no others. The close leaves all of them. To send to a group, a socket need
+ * not have joined it.
+ *
+ * Any thread, also inside a callback; makes one short system call on the calling thread. Returns ASOCK_OK;
+ * ASOCK_BAD_HANDLE; ASOCK_FORKED; ASOCK_INVALID_ARGUMENT for NULL, an address that is no group's, or a stream socket;
+ * ASOCK_INVALID_STATE for a socket that is neither bound nor connected and has not sent; ASOCK_ADDRESS_IN_USE for a group
+ * that it has joined there; ASOCK_NOT_SUPPORTED for one of another family; what else the system answers.
+ */
+asock_status asock_join_group(asock_socket socket,
+                              const struct asock_address *group,
+                              uint32_t interface_index);
+
+/**
+ * Ends what `asock_join_group` with the same group and interface has begun.
+ *
+ * Threads and returns as there, but ASOCK_ADDRESS_NOT_AVAILABLE for a group that it has not joined there.
+ */
+asock_status asock_leave_group(asock_socket socket, const struct asock_address *group, uint32_t interface_index);
 
 /**
  * The local address of a socket; before a bind or a connect: `length` 0. `*address` is written on ASOCK_OK only and is

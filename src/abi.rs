@@ -195,6 +195,14 @@ pub const ASOCK_OPTION_BROADCAST: u32 = 11;
 pub const ASOCK_OPTION_TTL: u32 = 12;
 /// Option: 1 keeps an IPv6 socket from carrying IPv4. Without meaning, and harmless, on other sockets.
 pub const ASOCK_OPTION_V6_ONLY: u32 = 13;
+/// Option of datagram sockets: 0 keeps what is sent to a group (`asock_join_group`) from the receivers on this machine. 1
+/// unless set.
+pub const ASOCK_OPTION_MULTICAST_LOOP: u32 = 14;
+/// Option of datagram sockets: hops that a datagram to a group may make; 0 keeps it on this machine. 1 unless set.
+pub const ASOCK_OPTION_MULTICAST_TTL: u32 = 15;
+/// Option of datagram sockets: the index of the interface that datagrams to groups are sent on; 0, the default, lets the
+/// system choose. What is read is what was set.
+pub const ASOCK_OPTION_MULTICAST_INTERFACE: u32 = 16;
 /// Option of the library: limit in milliseconds of each connect begun after the call; 0, the default, means none.
 pub const ASOCK_OPTION_CONNECT_TIMEOUT_MS: u32 = 64;
 /// Option of the library: limit in milliseconds of each send begun after the call, its time in the queue included; 0,

@@ -313,6 +313,24 @@ impl Address {
         (address.for_family(Family::Ipv6) == *self).then_some((host, self.port()))
     }
 
+    /// The IPv4 group of receivers that it names.
+    pub fn ipv4_group(&self) -> Option<Ipv4Addr> {
+        let (host, _) = self.ipv4()?;
+        host.is_multicast().then_some(host)
+    }
+
+    /// The IPv6 group of receivers that it names, and the scope.
+    pub fn ipv6_group(&self) -> Option<(Ipv6Addr, u32)> {
+        let scope = u32::from_ne_bytes(array_at(&self.storage, IPV6_SCOPE_AT));
+        let is_group = self.family() == Family::Ipv6 && self.ipv6_address().is_multicast();
+        is_group.then(|| (self.ipv6_address(), scope))
+    }
+
+    /// Whether it names a group of receivers.
+    pub fn is_group(&self) -> bool {
+        self.ipv4_group().is_some() || self.ipv6_group().is_some()
+    }
+
     fn ipv4_address(&self) -> Ipv4Addr {
         Ipv4Addr::from(array_at::<4>(&self.storage, IPV4_ADDRESS_AT))
     }

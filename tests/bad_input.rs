@@ -12,6 +12,7 @@ mod common;
 
 use asock::*;
 use common::calls::*;
+use common::datagram::bound;
 use common::*;
 use std::cell::UnsafeCell;
 use std::collections::BTreeSet;
@@ -33,6 +34,7 @@ struct World {
     worker: asock_runtime,
     poll: asock_runtime,
     socket: asock_socket,
+    datagrams: asock_socket,
     op: asock_op,
     place: UnsafeCell<[u64; 32]>,
     recorder: Arc<Recorder>,
@@ -75,6 +77,11 @@ macro_rules! case {
 }
 
 const CALL: asock_callback = Some(record);
+
+/// A bound socket for datagrams.
+fn datagrams(runtime: &Runtime) -> asock_socket {
+    bound(runtime, "127.0.0.1").0
+}
 
 /// Four good bytes.
 fn data() -> *const c_void {
@@ -215,6 +222,12 @@ fn sockets() -> Vec<Case> {
         case!(w, asock_set_option(w.socket, ASOCK_OPTION_TTL, i64::MAX), "out of range"),
         case!(w, asock_get_option(w.socket, u32::MAX, w.out()), "unknown option"),
         case!(w, asock_get_option(w.socket, ASOCK_OPTION_TTL, null_mut()), "NULL value"),
+        case!(w, asock_join_group(w.datagrams, null(), 1), "NULL address"),
+        case!(w, asock_join_group(w.datagrams, malformed(129), 1), "too long"),
+        case!(w, asock_join_group(w.datagrams, good_address(), 1), "no group"),
+        case!(w, asock_leave_group(w.datagrams, null(), 1), "NULL address"),
+        case!(w, asock_leave_group(w.datagrams, no_address(), 1), "no address"),
+        case!(w, asock_leave_group(w.datagrams, good_address(), 1), "no group"),
         case!(w, asock_local_address(w.socket, null_mut()), "NULL address"),
         case!(w, asock_remote_address(w.socket, null_mut()), "NULL address"),
     ]
@@ -273,15 +286,23 @@ fn more_operations() -> Vec<Case> {
         case!(w, asock_begin_send_file(w.socket, -1, 0, 1, CALL, w.me(), w.out()), "no descriptor"),
         case!(w, asock_begin_send_file(w.socket, 0, u64::MAX, 1, CALL, w.me(), w.out()), "past every file"),
         case!(w, asock_begin_send_file(w.socket, 0, i64::MAX as u64, 1, CALL, w.me(), w.out()), "past every file"),
-        case!(w, asock_begin_send_to(w.socket, null(), 1, 0, good_address(), CALL, w.me(), w.out()), "NULL with a length"),
-        case!(w, asock_begin_send_to(w.socket, data(), HUGE, 0, good_address(), CALL, w.me(), w.out()), "huge"),
-        case!(w, asock_begin_send_to(w.socket, data(), 4, 8, good_address(), CALL, w.me(), w.out()), "unknown flag"),
-        case!(w, asock_begin_send_to(w.socket, data(), 4, 0, null(), CALL, w.me(), w.out()), "NULL address"),
-        case!(w, asock_begin_send_to(w.socket, data(), 4, 0, no_address(), CALL, w.me(), w.out()), "no address"),
-        case!(w, asock_begin_receive_from(w.socket, null_mut(), 1, 0, w.out(), CALL, w.me(), w.out()), "NULL with a length"),
-        case!(w, asock_begin_receive_from(w.socket, w.out(), HUGE, 0, w.out(), CALL, w.me(), w.out()), "huge"),
-        case!(w, asock_begin_receive_from(w.socket, w.out(), 8, ASOCK_RECEIVE_ALL, w.out(), CALL, w.me(), w.out()), "all"),
-        case!(w, asock_begin_receive_from(w.socket, w.out(), 8, 0, null_mut(), CALL, w.me(), w.out()), "NULL from"),
+        case!(w, asock_begin_send_to(w.datagrams, null(), 1, 0, good_address(), CALL, w.me(), w.out()), "NULL with a length"),
+        case!(w, asock_begin_send_to(w.datagrams, data(), HUGE, 0, good_address(), CALL, w.me(), w.out()), "huge"),
+        case!(w, asock_begin_send_to(w.datagrams, data(), 4, 8, good_address(), CALL, w.me(), w.out()), "unknown flag"),
+        case!(w, asock_begin_send_to(w.datagrams, data(), 4, 0, null(), CALL, w.me(), w.out()), "NULL address"),
+        case!(w, asock_begin_send_to(w.datagrams, data(), 4, 0, no_address(), CALL, w.me(), w.out()), "no address"),
+        case!(w, asock_begin_send_to(w.datagrams, data(), 4, ASOCK_SEND_OUT_OF_BAND, good_address(), CALL, w.me(), w.out()), "urgent"),
+        case!(w, asock_begin_send_to(w.socket, data(), 4, 0, good_address(), CALL, w.me(), w.out()), "a stream"),
+        case!(w, asock_begin_receive_from(w.socket, w.out(), 8, 0, w.out(), CALL, w.me(), w.out()), "a stream"),
+        case!(w, asock_begin_receive_from(w.datagrams, w.out(), 8, ASOCK_RECEIVE_OUT_OF_BAND, w.out(), CALL, w.me(), w.out()), "urgent"),
+        case!(w, asock_begin_receive_from(w.datagrams, w.out(), 8, 0, w.out(), None, w.me(), null_mut()), "nobody could see it"),
+        case!(w, asock_begin_receive(w.datagrams, w.out(), 8, ASOCK_RECEIVE_ALL, CALL, w.me(), w.out()), "all of a datagram"),
+        case!(w, asock_begin_receive(w.datagrams, w.out(), 8, ASOCK_RECEIVE_OUT_OF_BAND, CALL, w.me(), w.out()), "urgent"),
+        case!(w, asock_begin_send(w.datagrams, data(), 4, ASOCK_SEND_OUT_OF_BAND, CALL, w.me(), w.out()), "urgent"),
+        case!(w, asock_begin_receive_from(w.datagrams, null_mut(), 1, 0, w.out(), CALL, w.me(), w.out()), "NULL with a length"),
+        case!(w, asock_begin_receive_from(w.datagrams, w.out(), HUGE, 0, w.out(), CALL, w.me(), w.out()), "huge"),
+        case!(w, asock_begin_receive_from(w.datagrams, w.out(), 8, ASOCK_RECEIVE_ALL, w.out(), CALL, w.me(), w.out()), "all"),
+        case!(w, asock_begin_receive_from(w.datagrams, w.out(), 8, 0, null_mut(), CALL, w.me(), w.out()), "NULL from"),
         case!(w, asock_begin_resolve(w.worker, null(), 80, w.out(), 1, CALL, w.me(), w.out()), "NULL host"),
         case!(w, asock_begin_resolve(w.worker, empty(), 80, w.out(), 1, CALL, w.me(), w.out()), "empty host"),
         case!(w, asock_begin_resolve(w.worker, over_long(), 80, w.out(), 1, CALL, w.me(), w.out()), "over-long host"),
@@ -373,11 +394,13 @@ fn bad_arguments_are_answered_and_nothing_else_happens() {
     let recorder = worker.recorder();
     let room = Memory::new(5);
     let op = plain_receive(socket, &room, ASOCK_RECEIVE_ALL);
+    let datagrams = datagrams(&worker);
     let before = [&worker, &poll].map(|runtime| runtime.stats());
     let world = World {
         worker: worker.handle(),
         poll: poll.handle(),
         socket,
+        datagrams,
         op,
         place: UnsafeCell::new([UNTOUCHED; 32]),
         recorder: Arc::clone(&recorder),
@@ -417,6 +440,7 @@ fn a_bad_handle_comes_first() {
         worker: stale,
         poll: stale,
         socket: stale,
+        datagrams: stale,
         op: stale,
         place: UnsafeCell::new([UNTOUCHED; 32]),
         recorder: Arc::clone(&recorder),

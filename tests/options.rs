@@ -71,6 +71,7 @@ fn table() -> Vec<Row> {
         row(ASOCK_OPTION_REUSE_PORT, Some(0), 1, 0, FLAG),
         row(ASOCK_OPTION_BROADCAST, Some(0), 1, 0, FLAG),
         row(ASOCK_OPTION_TTL, None, 1, 255, &[0, -1, 256]),
+        row(ASOCK_OPTION_MULTICAST_INTERFACE, Some(0), 1, 0, LIMIT),
         row(ASOCK_OPTION_CONNECT_TIMEOUT_MS, Some(0), 60_000, 0, LIMIT),
         row(ASOCK_OPTION_SEND_TIMEOUT_MS, Some(0), 1, i64::MAX, LIMIT),
         row(ASOCK_OPTION_RECEIVE_TIMEOUT_MS, Some(0), 2, 1, LIMIT),
@@ -136,7 +137,7 @@ fn values_out_of_range_change_nothing() {
             }
             assert_eq!(get(socket, row.option), before);
         }
-        for option in [0, 14, 63, 70, u32::MAX] {
+        for option in [0, 17, 63, 70, u32::MAX] {
             assert_eq!(set(socket, option, 1), ASOCK_INVALID_ARGUMENT, "{option}");
             assert_eq!(get(socket, option), Err(ASOCK_INVALID_ARGUMENT));
         }

@@ -343,13 +343,9 @@ impl EpollDriver {
             }),
             Request::Connect(_) => Ok(0),
         };
-        let is_told = match request {
-            Request::SendMessage { message, .. } => message.room_is_told(),
-            _ => true,
-        };
         match answer {
             Ok(bytes) => Some(Outcome::Done(bytes)),
-            Err(WOULD_BLOCK) if is_told => {
+            Err(WOULD_BLOCK) if request.room_is_told() => {
                 state.found_nothing(token.lane);
                 None
             }

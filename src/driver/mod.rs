@@ -84,6 +84,16 @@ pub enum Request<'a> {
     Accept,
 }
 
+impl Request<'_> {
+    /// Whether the system tells when it can go on.
+    fn room_is_told(&self) -> bool {
+        match self {
+            Request::SendMessage { message, .. } => message.room_is_told(),
+            _ => true,
+        }
+    }
+}
+
 /// How a request ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Outcome {

@@ -379,8 +379,12 @@ impl UringDriver {
         let connected = token.lane == Lane::Output && state.address.take().is_some();
         let outcome = match usize::try_from(result) {
             Err(_) if OsError(-result) == CANCELED => Outcome::Canceled,
-            Err(_) if OsError(-result) == WOULD_BLOCK && is_told(requests.request(token)) => {
-                return self.go_on(token, false, requests);
+            Err(_) if OsError(-result) == WOULD_BLOCK => {
+                let request = requests.request(token);
+                if request.is_none_or(|request| request.room_is_told()) {
+                    return self.go_on(token, false, requests);
+                }
+                Outcome::Failed(WOULD_BLOCK)
             }
             Err(_) if held == Held::Poll && OsError(-result) == TIME_IS_OVER => {
                 return self.go_on(token, true, requests);
@@ -462,14 +466,6 @@ fn poll(fd: Fd, lane: Lane) -> squeue::Entry {
         Lane::Input => libc::POLLIN | libc::POLLRDHUP,
     };
     opcode::PollAdd::new(fd, events as u32).build()
-}
-
-/// Whether a poll tells when a request can go on.
-fn is_told(request: Option<Request<'_>>) -> bool {
-    match request {
-        Some(Request::SendMessage { message, .. }) => message.room_is_told(),
-        _ => true,
-    }
 }
 
 /// The entry for a message, whose header is made anew each time.

@@ -87,7 +87,7 @@ pub struct OperationState {
 }
 
 /// How many options of the system's there are.
-pub const SYSTEM_OPTIONS: usize = 13;
+pub const SYSTEM_OPTIONS: usize = SocketOption::ALL.len();
 
 /// What was set on a socket, kept for the descriptors that are still to come.
 #[derive(Clone, Default)]

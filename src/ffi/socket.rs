@@ -218,6 +218,56 @@ pub unsafe extern "C" fn asock_get_option(
     })
 }
 
+/// Has a datagram socket receive what is sent to a group of receivers, an IPv4 address from 224.0.0.0 to 239.255.255.255 or
+/// an IPv6 address that begins with ff, whose port does not matter. `interface_index` says where from; 0 lets the system
+/// choose, or the address with its scope. The socket has to be bound, to any address or to the group's, and to the port
+/// that is sent to; on one for both families, groups of either can be joined. From the first of them on it receives what
+/// is sent to groups that it has joined, and to no others. The close leaves all of them. To send to a group, a socket need
+/// not have joined it.
+///
+/// Any thread, also inside a callback; makes one short system call on the calling thread. Returns ASOCK_OK;
+/// ASOCK_BAD_HANDLE; ASOCK_FORKED; ASOCK_INVALID_ARGUMENT for NULL, an address that is no group's, or a stream socket;
+/// ASOCK_INVALID_STATE for a socket that is neither bound nor connected and has not sent; ASOCK_ADDRESS_IN_USE for a group
+/// that it has joined there; ASOCK_NOT_SUPPORTED for one of another family; what else the system answers.
+#[no_mangle]
+pub unsafe extern "C" fn asock_join_group(
+    socket: asock_socket,
+    group: *const asock_address,
+    interface_index: u32,
+) -> asock_status {
+    // SAFETY: passed on from the header.
+    guard(|| unsafe { change_group(socket, group, interface_index, true) })
+}
+
+/// Ends what `asock_join_group` with the same group and interface has begun.
+///
+/// Threads and returns as there, but ASOCK_ADDRESS_NOT_AVAILABLE for a group that it has not joined there.
+#[no_mangle]
+pub unsafe extern "C" fn asock_leave_group(
+    socket: asock_socket,
+    group: *const asock_address,
+    interface_index: u32,
+) -> asock_status {
+    // SAFETY: passed on from the header.
+    guard(|| unsafe { change_group(socket, group, interface_index, false) })
+}
+
+/// Safety: `group` is NULL or points to an address.
+unsafe fn change_group(
+    socket: u64,
+    group: *const asock_address,
+    interface_index: u32,
+    join: bool,
+) -> Answer<()> {
+    let group = require(!group.is_null()).and_then(|()| {
+        // SAFETY: not NULL, and the caller of this function says that it is an address then.
+        Address::from_abi(unsafe { &*group }).ok_or(Status::InvalidArgument)
+    });
+    let group = of_socket(socket, group)?;
+    of_socket(socket, require(group.is_group()))?;
+    runtime::change_group(socket, &group, interface_index, join)
+}
+
 /// The local address of a socket; before a bind or a connect: `length` 0. `*address` is written on ASOCK_OK only and is
 /// a plain value.
 ///

@@ -27,7 +27,9 @@ pub use datagram::{begin_receive_from, begin_send_to};
 pub use file::begin_send_file;
 pub use poll::{dispatch, poll, poll_fd, wake};
 pub use setting::Setting;
-pub use socket::{close, get_option, local_address, open, remote_address, set_option, shutdown};
+pub use socket::{
+    change_group, close, get_option, local_address, open, remote_address, set_option, shutdown,
+};
 pub use start::start;
 pub use submit::{
     begin_close, begin_connect, begin_receive, begin_resolve, begin_send, begin_timer, Host,

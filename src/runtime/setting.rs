@@ -18,7 +18,7 @@ pub enum Setting {
 }
 
 /// Number, setting, smallest and largest value.
-const TABLE: [(u32, Setting, i64, i64); 19] = [
+const TABLE: [(u32, Setting, i64, i64); 22] = [
     (
         abi::ASOCK_OPTION_NODELAY,
         Setting::System(SocketOption::NoDelay),
@@ -96,6 +96,24 @@ const TABLE: [(u32, Setting, i64, i64); 19] = [
         Setting::System(SocketOption::V6Only),
         0,
         1,
+    ),
+    (
+        abi::ASOCK_OPTION_MULTICAST_LOOP,
+        Setting::System(SocketOption::MulticastLoop),
+        0,
+        1,
+    ),
+    (
+        abi::ASOCK_OPTION_MULTICAST_TTL,
+        Setting::System(SocketOption::MulticastTtl),
+        0,
+        255,
+    ),
+    (
+        abi::ASOCK_OPTION_MULTICAST_INTERFACE,
+        Setting::System(SocketOption::MulticastInterface),
+        0,
+        i32::MAX as i64,
     ),
     (
         abi::ASOCK_OPTION_CONNECT_TIMEOUT_MS,

@@ -8,7 +8,7 @@ use crate::engine::record::{Marks, SocketRecord};
 use crate::engine::seat::Seat;
 use crate::handle::HandleKind;
 use crate::status::{Answer, OsError, Status};
-use crate::sys::{option, socket as system, RawDescriptor, SocketOption};
+use crate::sys::{multicast, option, socket as system, RawDescriptor, SocketOption};
 
 pub fn open(runtime: u64, kind: Kind) -> Answer<u64> {
     let runtime = runtime_of(runtime)?;
@@ -121,10 +121,14 @@ pub fn set_option(socket: u64, setting: Setting, value: i64) -> Answer<()> {
     }
 }
 
-/// Notes an option for the descriptors to come. A connected socket has its last one, and only its
-/// lingering matters for the close.
+/// Notes an option for the descriptors to come. A connected stream has its last one, and then
+/// only that is kept which is read here again: the close looks at the lingering.
 fn keep(record: &mut SocketRecord, option: SocketOption, value: i64) -> Answer<()> {
-    if record.marks.has(Marks::CONNECTED) && option != SocketOption::LingerS {
+    let is_read = matches!(
+        option,
+        SocketOption::LingerS | SocketOption::MulticastInterface
+    );
+    if record.marks.has(Marks::CONNECTED) && !is_read {
         return Ok(());
     }
     if record.kept().is_none() && default_of(option) == Some(value) {
@@ -141,6 +145,7 @@ fn default_of(option: SocketOption) -> Option<i64> {
     match option {
         SocketOption::NoDelay => Some(1),
         SocketOption::LingerS => Some(-1),
+        SocketOption::MulticastInterface => Some(0),
         _ => None,
     }
 }
@@ -169,6 +174,8 @@ pub fn get_option(socket: u64, setting: Setting) -> Answer<i64> {
         Ok((value, record.kind))
     })?;
     match (pinned(socket)?, kept.or(default_of(option))) {
+        // The system does not tell.
+        (_, Some(value)) if option == SocketOption::MulticastInterface => Ok(value),
         (Some(pin), _) => option::get(pin.raw, pin.family, pin.kind, option).map_err(failed),
         (None, Some(value)) => Ok(value),
         (None, None) => {
@@ -181,6 +188,16 @@ pub fn get_option(socket: u64, setting: Setting) -> Answer<i64> {
             option::get(fresh.raw(), family, kind, option).map_err(failed)
         }
     }
+}
+
+/// Joins or leaves a group of receivers.
+pub fn change_group(socket: u64, group: &Address, interface_index: u32, join: bool) -> Answer<()> {
+    let kind = with_record(socket, |record| Ok(record.kind))?;
+    if kind != Kind::Datagram {
+        return Err(Status::InvalidArgument);
+    }
+    let pin = pinned(socket)?.ok_or(Status::InvalidState)?;
+    multicast::change(pin.raw, group, interface_index, join).map_err(failed)
 }
 
 pub fn local_address(socket: u64) -> Answer<Address> {

@@ -14,6 +14,7 @@ pub mod epoll;
 pub mod event;
 pub mod file;
 pub mod message;
+pub mod multicast;
 pub mod name;
 pub mod option;
 pub mod outside;

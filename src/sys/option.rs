@@ -1,7 +1,7 @@
 //! The system's options of a socket, as whole numbers.
 
 use super::socket::{get_int, get_linger, set_value, Kind, RawDescriptor};
-use super::SysResult;
+use super::{multicast, SysResult};
 use crate::address::Family;
 use crate::status::OsError;
 
@@ -23,11 +23,16 @@ pub enum SocketOption {
     Broadcast,
     Ttl,
     V6Only,
+    /// What is sent to a group is received on this machine, too.
+    MulticastLoop,
+    MulticastTtl,
+    /// The number of an interface; 0 lets the system choose.
+    MulticastInterface,
 }
 
 impl SocketOption {
     /// Every option, in the order of the contract.
-    pub const ALL: [SocketOption; 13] = [
+    pub const ALL: [SocketOption; 16] = [
         SocketOption::NoDelay,
         SocketOption::KeepAlive,
         SocketOption::KeepAliveIdleS,
@@ -41,7 +46,19 @@ impl SocketOption {
         SocketOption::Broadcast,
         SocketOption::Ttl,
         SocketOption::V6Only,
+        SocketOption::MulticastLoop,
+        SocketOption::MulticastTtl,
+        SocketOption::MulticastInterface,
     ];
+
+    fn is_multicast(self) -> bool {
+        matches!(
+            self,
+            SocketOption::MulticastLoop
+                | SocketOption::MulticastTtl
+                | SocketOption::MulticastInterface
+        )
+    }
 }
 
 /// Sets an option. One that the family does not know, or that datagrams have no use for, is accepted and does nothing,
@@ -53,10 +70,14 @@ pub fn set(
     option: SocketOption,
     value: i64,
 ) -> SysResult<()> {
+    let number = libc::c_int::try_from(value).map_err(|_| OsError(libc::EINVAL));
+    if option.is_multicast() && kind == Kind::Datagram {
+        return multicast::set(socket, family, option, number?);
+    }
     let Some((level, name)) = place(family, kind, option) else {
         return Ok(());
     };
-    let value = libc::c_int::try_from(value).map_err(|_| OsError(libc::EINVAL))?;
+    let value = number?;
     if option == SocketOption::LingerS {
         let linger = libc::linger {
             l_onoff: libc::c_int::from(value >= 0),
@@ -74,6 +95,9 @@ pub fn get(
     kind: Kind,
     option: SocketOption,
 ) -> SysResult<i64> {
+    if option.is_multicast() && kind == Kind::Datagram {
+        return multicast::get(socket, family, option);
+    }
     let Some((level, name)) = place(family, kind, option) else {
         return Ok(0);
     };
@@ -110,6 +134,9 @@ fn place(family: Family, kind: Kind, option: SocketOption) -> Option<(libc::c_in
         SocketOption::V6Only => {
             (family == Family::Ipv6).then_some((libc::IPPROTO_IPV6, libc::IPV6_V6ONLY))
         }
+        SocketOption::MulticastLoop
+        | SocketOption::MulticastTtl
+        | SocketOption::MulticastInterface => None,
     }
 }
 

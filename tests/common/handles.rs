@@ -237,6 +237,28 @@ pub const SOCKETS: &[Entry] = &[
         Some(|h| unsafe { asock_get_option(h, 9999, null_mut()) }),
     ),
     entry(
+        "asock_join_group",
+        Kind::Socket,
+        |h| {
+            let group = calls::address("239.1.2.3", 9);
+            // SAFETY: the address is a live value.
+            unsafe { asock_join_group(h, &raw const group, 1) }
+        },
+        // SAFETY: NULL is answered.
+        Some(|h| unsafe { asock_join_group(h, null(), 0) }),
+    ),
+    entry(
+        "asock_leave_group",
+        Kind::Socket,
+        |h| {
+            let group = calls::address("239.1.2.3", 9);
+            // SAFETY: the address is a live value.
+            unsafe { asock_leave_group(h, &raw const group, 1) }
+        },
+        // SAFETY: NULL is answered.
+        Some(|h| unsafe { asock_leave_group(h, null(), 0) }),
+    ),
+    entry(
         "asock_local_address",
         Kind::Socket,
         |h| {

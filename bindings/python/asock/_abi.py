@@ -120,6 +120,9 @@ ASOCK_OPTION_REUSE_PORT = 10
 ASOCK_OPTION_BROADCAST = 11
 ASOCK_OPTION_TTL = 12
 ASOCK_OPTION_V6_ONLY = 13
+ASOCK_OPTION_MULTICAST_LOOP = 14
+ASOCK_OPTION_MULTICAST_TTL = 15
+ASOCK_OPTION_MULTICAST_INTERFACE = 16
 ASOCK_OPTION_CONNECT_TIMEOUT_MS = 64
 ASOCK_OPTION_SEND_TIMEOUT_MS = 65
 ASOCK_OPTION_RECEIVE_TIMEOUT_MS = 66
@@ -242,6 +245,8 @@ SIGNATURES: Dict[str, Tuple[Any, Tuple[Any, ...]]] = {
     "asock_close": (asock_status, (asock_socket,)),
     "asock_set_option": (asock_status, (asock_socket, c_uint32, c_int64)),
     "asock_get_option": (asock_status, (asock_socket, c_uint32, POINTER(c_int64))),
+    "asock_join_group": (asock_status, (asock_socket, POINTER(asock_address), c_uint32)),
+    "asock_leave_group": (asock_status, (asock_socket, POINTER(asock_address), c_uint32)),
     "asock_local_address": (asock_status, (asock_socket, POINTER(asock_address))),
     "asock_remote_address": (asock_status, (asock_socket, POINTER(asock_address))),
     "asock_begin_connect": (asock_status, (asock_socket, c_char_p, c_uint16) + _BEGIN),
