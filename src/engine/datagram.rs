@@ -147,6 +147,8 @@ impl Engine {
             Outcome::Failed(WOULD_BLOCK) | Outcome::Canceled => {
                 Fault::of(operation.fate.unwrap_or(Status::Canceled))
             }
+            // Then it was about this one.
+            Outcome::Failed(_) if operation.flags().refused => Fault::system(CONNECTION_REFUSED),
             Outcome::Failed(error) => Fault::system(error),
         };
         let refused = operation.flags().refused && fault.status == Status::Ok;
