@@ -6,8 +6,9 @@ use crate::driver::Outcome;
 use crate::status::{OsError, Status};
 use crate::sys::server;
 
-/// How long a listener waits before it asks again, when there was no room for a connection.
-const PAUSE_TICKS: u64 = 100;
+/// How long a listener waits before it asks again, when there was no room for a connection: 100 ms,
+/// and one tick, since the present one is not a whole one any more.
+const PAUSE_TICKS: u64 = 101;
 
 /// A listener that waits.
 pub struct Pause {

@@ -5,6 +5,7 @@
 //! limit of sockets, its counters, its completions to be polled, its stop) is one over all workers.
 #![allow(unsafe_code)] // The functions under test take pointers.
 
+mod accepted;
 #[path = "../common/mod.rs"]
 mod common;
 mod load;
