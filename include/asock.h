@@ -1312,11 +1312,16 @@ asock_status asock_begin_close(asock_socket socket,
                                asock_op *op);
 
 /**
- * Like `asock_begin_send`, from several pieces of memory in one operation. The array is copied, the pieces belong to the
- * library until the completion is delivered. `buffer` of the completion is that of the first piece.
+ * Like `asock_begin_send`, from several pieces of memory in one operation: their bytes follow one another, and `bytes` of
+ * the completion counts all of them. Any number of pieces, and some or all of them may have the length 0. The array is
+ * copied, the pieces belong to the library until the completion is delivered (with ASOCK_SEND_COPY: only during the call).
+ * `buffer` of the completion is `data` of the first piece.
  *
- * This version: ASOCK_NOT_SUPPORTED. Also returns ASOCK_INVALID_ARGUMENT for no pieces, a piece that is NULL with a length,
- * or lengths that together no object can have.
+ * On a datagram socket the pieces make one datagram; more of them than the system takes at once (1024 on Linux, those of
+ * length 0 not counted) are ASOCK_MESSAGE_TOO_LONG.
+ *
+ * Also returns ASOCK_INVALID_ARGUMENT for no pieces, a piece that is NULL with a length, or lengths that together no object
+ * can have.
  */
 asock_status asock_begin_send_vectored(asock_socket socket,
                                        const struct asock_buffer *buffers,
@@ -1327,11 +1332,16 @@ asock_status asock_begin_send_vectored(asock_socket socket,
                                        asock_op *op);
 
 /**
- * Like `asock_begin_receive`, into several pieces of memory, filled in their order. The array is copied, the pieces
- * belong to the library until the completion is delivered. `buffer` of the completion is that of the first piece.
+ * Like `asock_begin_receive`, into several pieces of memory, filled in their order: none is begun before the one before it
+ * is full, and `bytes` of the completion counts all of them. ASOCK_RECEIVE_ALL fills them all. Any number of pieces, and
+ * some of them may have the length 0; if all have, it is a receive of length 0. The array is copied, the pieces belong to
+ * the library until the completion is delivered. `buffer` of the completion is `data` of the first piece.
  *
- * This version: ASOCK_NOT_SUPPORTED. Also returns ASOCK_INVALID_ARGUMENT for no pieces, a piece that is NULL with a length,
- * or lengths that together no object can have.
+ * On a datagram socket one datagram is spread over the pieces (more of them than 1024, those of length 0 not counted:
+ * completes with ASOCK_MESSAGE_TOO_LONG).
+ *
+ * Also returns ASOCK_INVALID_ARGUMENT for no pieces, a piece that is NULL with a length, or lengths that together no object
+ * can have.
  */
 asock_status asock_begin_receive_vectored(asock_socket socket,
                                           const struct asock_buffer *buffers,

@@ -2,7 +2,7 @@
 //! followed only here and in `sys`.
 #![allow(unsafe_code)] // The one place above `sys` where a pointer of the application is followed.
 
-use crate::abi::{asock_address, asock_callback, asock_log_callback, asock_result};
+use crate::abi::{asock_address, asock_buffer, asock_callback, asock_log_callback, asock_result};
 use crate::address::Address;
 use std::ffi::c_void;
 
@@ -100,6 +100,70 @@ impl Buffer {
 impl Default for Buffer {
     fn default() -> Buffer {
         Buffer::EMPTY
+    }
+}
+
+/// Pieces of memory that one operation sends or fills. The array is the application's and is only
+/// looked at during the call; the memory is as that of a `Buffer`.
+pub struct Pieces {
+    array: *const asock_buffer,
+    count: usize,
+    total: usize,
+}
+
+impl Pieces {
+    /// # Safety
+    /// The array has `count` pieces, one at least, of `total` bytes together, and is there during
+    /// the call; each piece is as `Buffer::new` demands.
+    pub const unsafe fn new(array: *const asock_buffer, count: usize, total: usize) -> Pieces {
+        Pieces {
+            array,
+            count,
+            total,
+        }
+    }
+
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = Buffer> + '_ {
+        (0..self.count).map(|at| {
+            // SAFETY: within the array that `new` was promised, during the call.
+            let piece = unsafe { self.array.add(at).read() };
+            Buffer {
+                pointer: piece.data.cast(),
+                length: piece.length,
+            }
+        })
+    }
+
+    /// Stands for all of them: it begins where the first one does and is as long as they are
+    /// together. It is memory only where there is no more than one, or nothing in them.
+    pub fn whole(&self) -> Buffer {
+        let first = self.iter().next().unwrap_or_default();
+        Buffer {
+            pointer: first.pointer,
+            length: self.total,
+        }
+    }
+
+    /// Whether `whole` is memory.
+    pub fn is_whole(&self) -> bool {
+        self.count == 1 || self.total == 0
+    }
+
+    /// The bytes of all of them, for `ASOCK_SEND_COPY`; `None` when there is no room for them.
+    pub fn copy(&self) -> Option<Box<[u8]>> {
+        let mut copy = Vec::new();
+        copy.try_reserve_exact(self.total).ok()?;
+        for piece in self.iter().filter(|piece| !piece.is_empty()) {
+            // SAFETY: `new` was promised valid memory, and this runs inside the `begin_*` call.
+            copy.extend_from_slice(unsafe {
+                std::slice::from_raw_parts(piece.pointer, piece.length)
+            });
+        }
+        Some(copy.into_boxed_slice())
     }
 }
 

@@ -4,7 +4,6 @@
 //! has built the library for this test already, and of pip, which would build it once more (.ci/run has it installed). Port
 //! 11000 stands for that of a server that the test starts.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -339,27 +338,4 @@ fn the_asynchronous_client_in_c_says_what_went_wrong() {
         ran.stderr,
         "async_client: cannot connect: connection refused\n"
     );
-}
-
-/// The README's list of what is not built yet is the header's.
-#[test]
-fn what_is_not_supported_yet_is_told() {
-    let header = fs::read_to_string(c::root().join("include/asock.h")).expect("it is committed");
-    let mut missing = BTreeSet::new();
-    for comment in header.split("/**").skip(1) {
-        let (comment, code) = comment.split_once("*/").expect("comments end");
-        if comment.contains("This version: ASOCK_NOT_SUPPORTED") {
-            let name = code.split_once('(').expect("a function follows").0;
-            missing.insert(name.rsplit(' ').next().expect("it has a name").to_owned());
-        }
-    }
-    let readme = readme();
-    let list = readme.split_once("until they are built:");
-    let (list, _) = list
-        .expect("the README has a list")
-        .1
-        .split_once('.')
-        .expect("it ends");
-    let told = list.split('`').filter(|word| word.starts_with("asock_"));
-    assert_eq!(told.map(str::to_owned).collect::<BTreeSet<_>>(), missing);
 }

@@ -41,6 +41,14 @@ pub(super) fn request_of(operation: &Operation) -> Request<'_> {
         }
         (Kind::Accept, _) => Request::Accept,
         (Kind::Receive, _) if empty && !datagram => Request::Readable,
+        (Kind::Receive, Some(Payload::Message(message))) if flags.out_of_band => {
+            Request::Receive {
+                buffer: message.piece(), // One byte comes, and goes into the first of them.
+                peek,
+                out_of_band: true,
+                whole: false,
+            }
+        }
         (Kind::Receive | Kind::ReceiveFrom, Some(Payload::Message(message))) => {
             Request::ReceiveMessage { message, peek }
         }

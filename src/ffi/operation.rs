@@ -7,7 +7,7 @@ use super::{
     of_socket, require, time_limit,
 };
 use crate::abi::*;
-use crate::foreign::{AddressOut, Buffer};
+use crate::foreign::{AddressOut, Buffer, Pieces};
 use crate::runtime::{self, Host};
 use crate::status::{Answer, Status};
 
@@ -182,11 +182,16 @@ pub unsafe extern "C" fn asock_begin_close(
     })
 }
 
-/// Like `asock_begin_send`, from several pieces of memory in one operation. The array is copied, the pieces belong to the
-/// library until the completion is delivered. `buffer` of the completion is that of the first piece.
+/// Like `asock_begin_send`, from several pieces of memory in one operation: their bytes follow one another, and `bytes` of
+/// the completion counts all of them. Any number of pieces, and some or all of them may have the length 0. The array is
+/// copied, the pieces belong to the library until the completion is delivered (with ASOCK_SEND_COPY: only during the call).
+/// `buffer` of the completion is `data` of the first piece.
 ///
-/// This version: ASOCK_NOT_SUPPORTED. Also returns ASOCK_INVALID_ARGUMENT for no pieces, a piece that is NULL with a length,
-/// or lengths that together no object can have.
+/// On a datagram socket the pieces make one datagram; more of them than the system takes at once (1024 on Linux, those of
+/// length 0 not counted) are ASOCK_MESSAGE_TOO_LONG.
+///
+/// Also returns ASOCK_INVALID_ARGUMENT for no pieces, a piece that is NULL with a length, or lengths that together no object
+/// can have.
 #[no_mangle]
 pub unsafe extern "C" fn asock_begin_send_vectored(
     socket: asock_socket,
@@ -198,20 +203,26 @@ pub unsafe extern "C" fn asock_begin_send_vectored(
     op: *mut asock_op,
 ) -> asock_status {
     guard(|| {
-        let _ = (callback, user_data, op);
-        runtime::check_socket(socket)?;
-        flags_within(flags, SEND_FLAGS)?;
-        // SAFETY: the header says that `buffers` points to `count` pieces.
-        unsafe { pieces(buffers, count) }?;
-        Err(Status::NotSupported)
+        let known = flags_within(flags, SEND_FLAGS);
+        // SAFETY: the header says that `buffers` points to `count` pieces, and promise 6 is about their memory.
+        let pieces = known.and_then(|()| unsafe { pieces(buffers, count) });
+        let pieces = of_socket(socket, pieces)?;
+        // SAFETY: the header says that `op` is NULL or may be written.
+        let notify = unsafe { notify(callback, user_data, op) };
+        runtime::begin_send_vectored(socket, &pieces, flags, &notify)
     })
 }
 
-/// Like `asock_begin_receive`, into several pieces of memory, filled in their order. The array is copied, the pieces
-/// belong to the library until the completion is delivered. `buffer` of the completion is that of the first piece.
+/// Like `asock_begin_receive`, into several pieces of memory, filled in their order: none is begun before the one before it
+/// is full, and `bytes` of the completion counts all of them. ASOCK_RECEIVE_ALL fills them all. Any number of pieces, and
+/// some of them may have the length 0; if all have, it is a receive of length 0. The array is copied, the pieces belong to
+/// the library until the completion is delivered. `buffer` of the completion is `data` of the first piece.
 ///
-/// This version: ASOCK_NOT_SUPPORTED. Also returns ASOCK_INVALID_ARGUMENT for no pieces, a piece that is NULL with a length,
-/// or lengths that together no object can have.
+/// On a datagram socket one datagram is spread over the pieces (more of them than 1024, those of length 0 not counted:
+/// completes with ASOCK_MESSAGE_TOO_LONG).
+///
+/// Also returns ASOCK_INVALID_ARGUMENT for no pieces, a piece that is NULL with a length, or lengths that together no object
+/// can have.
 #[no_mangle]
 pub unsafe extern "C" fn asock_begin_receive_vectored(
     socket: asock_socket,
@@ -223,12 +234,12 @@ pub unsafe extern "C" fn asock_begin_receive_vectored(
     op: *mut asock_op,
 ) -> asock_status {
     guard(|| {
-        let _ = (callback, user_data, op);
-        runtime::check_socket(socket)?;
-        receive_flags(flags)?;
-        // SAFETY: the header says that `buffers` points to `count` pieces.
-        unsafe { pieces(buffers, count) }?;
-        Err(Status::NotSupported)
+        // SAFETY: the header says that `buffers` points to `count` pieces, and promise 6 is about their memory.
+        let pieces = receive_flags(flags).and_then(|()| unsafe { pieces(buffers, count) });
+        let pieces = of_socket(socket, pieces)?;
+        // SAFETY: the header says that `op` is NULL or may be written.
+        let notify = unsafe { notify(callback, user_data, op) };
+        runtime::begin_receive_vectored(socket, &pieces, flags, &notify)
     })
 }
 
@@ -514,8 +525,8 @@ fn receive_flags(flags: u32) -> Answer<()> {
 
 /// The pieces of a vectored operation: at least one, each with memory, and together no more than an object can have.
 ///
-/// Safety: `buffers` is NULL or points to `count` pieces.
-unsafe fn pieces(buffers: *const asock_buffer, count: usize) -> Answer<()> {
+/// Safety: `buffers` is NULL or points to `count` pieces, during the call; their memory is as promise 6 says.
+unsafe fn pieces(buffers: *const asock_buffer, count: usize) -> Answer<Pieces> {
     require(count > 0)?;
     array_of(buffers, count)?;
     let mut total = 0_usize;
@@ -527,5 +538,7 @@ unsafe fn pieces(buffers: *const asock_buffer, count: usize) -> Answer<()> {
             .checked_add(piece.length)
             .ok_or(Status::InvalidArgument)?;
     }
-    require(total <= isize::MAX as usize)
+    require(total <= isize::MAX as usize)?;
+    // SAFETY: passed on by the caller of this function; there is one at least.
+    Ok(unsafe { Pieces::new(buffers, count, total) })
 }

@@ -18,6 +18,7 @@ mod start;
 mod submit;
 #[cfg(test)]
 mod tests;
+mod vectored;
 
 pub use accept::begin_accept;
 pub use adopt::{adopt, release};
@@ -34,6 +35,7 @@ pub use start::start;
 pub use submit::{
     begin_close, begin_connect, begin_receive, begin_resolve, begin_send, begin_timer, Host,
 };
+pub use vectored::{begin_receive_vectored, begin_send_vectored};
 
 pub use crate::sys::name::interface_index;
 pub use crate::sys::Kind;

@@ -242,6 +242,17 @@ pub fn begin_send(socket: u64, data: Buffer, flags: u32, notify: Notify) -> Answ
     } else {
         None
     };
+    submit_send(socket, data, &mut { payload }, flags, &notify)
+}
+
+/// Hands over a send. Its payload, if there is one, is taken only then.
+pub(super) fn submit_send(
+    socket: u64,
+    data: Buffer,
+    payload: &mut Option<Box<Payload>>,
+    flags: u32,
+    notify: &Notify,
+) -> Answer<()> {
     let (seat, handle, mut shared) = socket_of(socket)?;
     let record = shared.sockets.at(handle.slot);
     suits(record, flags, abi::ASOCK_SEND_OUT_OF_BAND)?;
@@ -250,6 +261,7 @@ pub fn begin_send(socket: u64, data: Buffer, flags: u32, notify: Notify) -> Answ
     in_service(&shared)?;
     let record = shared.sockets.at(handle.slot);
     room_in_queue(record, data.len())?;
+    let timeout_ms = timeout(record, |kept| kept.send_timeout_ms);
     let draft = Draft {
         flags: Flags {
             more,
@@ -257,20 +269,53 @@ pub fn begin_send(socket: u64, data: Buffer, flags: u32, notify: Notify) -> Answ
             ..Flags::default()
         },
         buffer: data,
-        payload,
-        timeout_ms: timeout(record, |kept| kept.send_timeout_ms),
+        payload: take_payload(&mut shared, handle, payload)?,
+        timeout_ms,
         ..Draft::new(Kind::Send)
     };
-    submit(seat, shared, Some(handle), draft, &notify).map(|_| ())
+    submit(seat, shared, Some(handle), draft, notify).map(|_| ())
+}
+
+/// Takes the payload of an operation, if it has one, when nothing can fail any more.
+fn take_payload(
+    shared: &mut Shared,
+    socket: Handle,
+    payload: &mut Option<Box<Payload>>,
+) -> Answer<Option<Box<Payload>>> {
+    if payload.is_none() {
+        return Ok(None);
+    }
+    if !shared.operations.has_free() {
+        shared.grow_operations().map_err(|_| Status::OutOfMemory)?;
+    }
+    let mut payload = payload.take();
+    if shared.sockets.at(socket.slot).kind == sys::Kind::Datagram {
+        if let Some(message) = payload.as_deref_mut().and_then(Payload::message_mut) {
+            message.make_whole();
+        }
+    }
+    Ok(payload)
 }
 
 pub fn begin_receive(socket: u64, room: Buffer, flags: u32, notify: Notify) -> Answer<()> {
+    submit_receive(socket, room, &mut None, flags, &notify)
+}
+
+/// Hands over a receive. Its payload, if there is one, is taken only then.
+pub(super) fn submit_receive(
+    socket: u64,
+    room: Buffer,
+    payload: &mut Option<Box<Payload>>,
+    flags: u32,
+    notify: &Notify,
+) -> Answer<()> {
     let (seat, handle, mut shared) = socket_of(socket)?;
-    must_be_seen(&shared, &notify)?;
+    must_be_seen(&shared, notify)?;
     let of_streams = abi::ASOCK_RECEIVE_ALL | abi::ASOCK_RECEIVE_OUT_OF_BAND;
     suits(shared.sockets.at(handle.slot), flags, of_streams)?;
     in_service(&shared)?;
     let record = shared.sockets.at(handle.slot);
+    let timeout_ms = timeout(record, |kept| kept.receive_timeout_ms);
     let draft = Draft {
         flags: Flags {
             all: flags & abi::ASOCK_RECEIVE_ALL != 0,
@@ -279,10 +324,11 @@ pub fn begin_receive(socket: u64, room: Buffer, flags: u32, notify: Notify) -> A
             ..Flags::default()
         },
         buffer: room,
-        timeout_ms: timeout(record, |kept| kept.receive_timeout_ms),
+        payload: take_payload(&mut shared, handle, payload)?,
+        timeout_ms,
         ..Draft::new(Kind::Receive)
     };
-    submit(seat, shared, Some(handle), draft, &notify).map(|_| ())
+    submit(seat, shared, Some(handle), draft, notify).map(|_| ())
 }
 
 pub fn begin_close(socket: u64, flags: u32, notify: Notify) -> Answer<()> {

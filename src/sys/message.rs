@@ -169,6 +169,15 @@ impl Message {
         &rest[..rest.len().min(PIECES)]
     }
 
+    /// The first piece that is not done.
+    pub fn piece(&self) -> Buffer {
+        match self.ahead().first() {
+            // SAFETY: it is a buffer that was pushed, or the rest of one.
+            Some(piece) => unsafe { Buffer::new(piece.iov_base.cast(), piece.iov_len) },
+            None => Buffer::EMPTY,
+        }
+    }
+
     /// The header for a send, made anew. It is good until the message is changed or moved.
     pub fn outgoing(&self) -> SysResult<*const libc::msghdr> {
         self.prepare(self.address_length).map(<*mut _>::cast_const)
@@ -240,15 +249,6 @@ impl Message {
     /// Bytes that are still to be moved.
     pub fn left(&self) -> usize {
         self.left
-    }
-
-    /// The first piece that is not done; the simulation moves one at a time.
-    pub fn piece(&self) -> Buffer {
-        match self.ahead().first() {
-            // SAFETY: it is a buffer that was pushed, or the rest of one.
-            Some(piece) => unsafe { Buffer::new(piece.iov_base.cast(), piece.iov_len) },
-            None => Buffer::EMPTY,
-        }
     }
 }
 

@@ -20,6 +20,7 @@ pub mod handles;
 pub mod held;
 pub mod memory;
 pub mod peer;
+pub mod pieces;
 pub mod processor;
 pub mod server;
 
