@@ -10,6 +10,7 @@
 mod common;
 
 use asock::*;
+use common::files::{empty_file, number_of};
 use common::*;
 use std::collections::BTreeSet;
 use std::ffi::c_void;
@@ -42,6 +43,8 @@ struct Account {
     kind: u32,
     way: Way,
     memory: Memory,
+    /// What is sent is the beginning of a file.
+    is_file: bool,
     /// Written after the begin has returned; 0 until then, or if it failed.
     op: AtomicU64,
     completions: AtomicU32,
@@ -71,7 +74,11 @@ impl Account {
         assert_eq!(result.kind, self.kind, "{what}");
         assert!(result.bytes <= self.memory.len(), "{what}");
         if self.kind == ASOCK_KIND_SEND || self.kind == ASOCK_KIND_RECEIVE {
-            assert_eq!(result.buffer, self.memory.pointer(), "{what}");
+            let buffer = match self.is_file {
+                true => null_mut(),
+                false => self.memory.pointer(),
+            };
+            assert_eq!(result.buffer, buffer, "{what}");
         }
         if self.kind == ASOCK_KIND_SEND && result.status == ASOCK_OK {
             assert_eq!(result.bytes, self.memory.len(), "{what}");
@@ -97,6 +104,8 @@ struct Play {
     refused: Mutex<Vec<Arc<Account>>>,
     sockets: Mutex<Vec<asock_socket>>,
     large: Memory,
+    /// The descriptor of a file as large as that.
+    file: i64,
 }
 
 impl Play {
@@ -131,10 +140,12 @@ impl Play {
             true => self.large.clone(),
             false => Memory::new(*random.pick(&LENGTHS)),
         };
+        let is_file = kind == ASOCK_KIND_SEND && random.one_in(4);
         let account = Arc::new(Account {
             kind,
             way,
             memory,
+            is_file,
             op: AtomicU64::new(0),
             completions: AtomicU32::new(0),
             last: Mutex::new(None),
@@ -150,12 +161,30 @@ impl Play {
         let at = &raw mut op;
         // ASOCK_SEND_COPY or ASOCK_RECEIVE_ALL. Copies of a lot would only be slow.
         let flag = u32::from(random.one_in(2) && (kind != ASOCK_KIND_SEND || length < LARGE));
+        // Sends and receives also in pieces: two halves, and between them nothing.
+        let half = length / 2;
+        let piece = |from: usize, length| asock_buffer {
+            data: data.cast::<u8>().wrapping_add(from).cast(),
+            length,
+        };
+        let pieces = [piece(0, half), piece(half, 0), piece(half, length - half)];
+        let (first, vectored) = (pieces.as_ptr(), random.one_in(3));
         // SAFETY: the account, and the memory with it, is kept until the runtime has stopped.
         let status = unsafe {
             match kind {
                 ASOCK_KIND_CONNECT => {
                     let host = c"127.0.0.1".as_ptr();
                     asock_begin_connect(socket, host, port, callback, user_data, at)
+                }
+                ASOCK_KIND_SEND if is_file => {
+                    let (file, length) = (self.file, length as u64);
+                    asock_begin_send_file(socket, file, 0, length, callback, user_data, at)
+                }
+                ASOCK_KIND_SEND if vectored => {
+                    asock_begin_send_vectored(socket, first, 3, flag, callback, user_data, at)
+                }
+                ASOCK_KIND_RECEIVE if vectored => {
+                    asock_begin_receive_vectored(socket, first, 3, flag, callback, user_data, at)
                 }
                 ASOCK_KIND_SEND => {
                     asock_begin_send(socket, data, length, flag, callback, user_data, at)
@@ -343,7 +372,13 @@ fn peer_acts(connections: &mut Vec<TcpStream>, random: &mut Random) {
     }
 }
 
-fn play(seed: u64, delivery: u32, ports: [u16; 2], large: Memory) -> BTreeSet<asock_status> {
+fn play(
+    seed: u64,
+    delivery: u32,
+    ports: [u16; 2],
+    large: Memory,
+    file: i64,
+) -> BTreeSet<asock_status> {
     let mut random = Random::new(seed);
     let listener = Listener::new();
     let runtime = Runtime::start(&config(delivery));
@@ -357,6 +392,7 @@ fn play(seed: u64, delivery: u32, ports: [u16; 2], large: Memory) -> BTreeSet<as
         refused: Mutex::default(),
         sockets: Mutex::new(sockets),
         large,
+        file,
     });
     // Mostly the good port, some that refuse, some that never answer.
     let ports = [listener.port(), listener.port(), ports[0], ports[1]];
@@ -393,10 +429,12 @@ fn play_all(delivery: u32) {
     let refused = Refused::new();
     let hole = BlackHole::new();
     let large = Memory::new(LARGE);
+    let file = empty_file();
+    file.set_len(LARGE as u64).expect("there is room");
     let mut met = BTreeSet::new();
     for seed in 0..SCHEDULES {
         let ports = [refused.port(), hole.port()];
-        met.extend(play(seed, delivery, ports, large.clone()));
+        met.extend(play(seed, delivery, ports, large.clone(), number_of(&file)));
     }
     // Else the schedules have not been where it is interesting.
     let all = [

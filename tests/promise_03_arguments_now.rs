@@ -118,6 +118,34 @@ impl Refusals {
         });
     }
 
+    /// A vectored send and a vectored receive.
+    #[track_caller]
+    fn vectored(
+        &self,
+        expected: asock_status,
+        socket: asock_socket,
+        pieces: &[asock_buffer],
+        flags: u32,
+    ) {
+        let (first, count) = (pieces.as_ptr(), pieces.len());
+        // SAFETY: nothing is begun, so nothing but the array is read.
+        self.expect(expected, |callback, user_data, op| unsafe {
+            asock_begin_send_vectored(socket, first, count, flags, callback, user_data, op)
+        });
+        // SAFETY: as above.
+        self.expect(expected, |callback, user_data, op| unsafe {
+            asock_begin_receive_vectored(socket, first, count, flags, callback, user_data, op)
+        });
+    }
+
+    #[track_caller]
+    fn send_file(&self, expected: asock_status, socket: asock_socket, file: i64, length: u64) {
+        // SAFETY: nothing is begun, and no memory is referred to.
+        self.expect(expected, |callback, user_data, op| unsafe {
+            asock_begin_send_file(socket, file, 0, length, callback, user_data, op)
+        });
+    }
+
     #[track_caller]
     fn receive(
         &self,
@@ -153,12 +181,21 @@ impl Refusals {
     #[track_caller]
     fn every(&self, expected: asock_status, socket: asock_socket, runtime: asock_runtime) {
         let byte = Memory::new(1);
+        let piece = asock_buffer {
+            data: byte.pointer(),
+            length: 1,
+        };
+        let file = files::file_of(b"x");
         let address = loopback(1);
         self.connect(expected, socket, b"127.0.0.1", 1);
         self.connect_address(expected, socket, &raw const address);
         self.send(expected, socket, byte.pointer(), 1, 0);
         self.send(expected, socket, byte.pointer(), 1, ASOCK_SEND_COPY);
         self.receive(expected, socket, byte.pointer(), 1, 0);
+        self.vectored(expected, socket, &[piece, piece], 0);
+        self.vectored(expected, socket, &[piece], 0);
+        self.send_file(expected, socket, files::number_of(&file), 1);
+        self.send_file(expected, socket, files::number_of(&file), 0);
         self.close(expected, socket, 0);
         self.timer(expected, runtime);
     }
@@ -210,6 +247,15 @@ fn bad_arguments_are_answered_by_the_call() {
         refusals.receive(bad, socket, null_mut(), 1, 0);
         refusals.receive(bad, socket, place, 1, 8);
         refusals.receive(bad, socket, place, 1, 1 << 31);
+        let piece = |data, length| asock_buffer { data, length };
+        refusals.vectored(bad, socket, &[], 0);
+        refusals.vectored(bad, socket, &[piece(place, 1)], 8);
+        refusals.vectored(bad, socket, &[piece(place, 1), piece(null_mut(), 1)], 0);
+        refusals.vectored(bad, socket, &[piece(place, 1), piece(place, usize::MAX)], 0);
+        let most = isize::MAX as usize;
+        refusals.vectored(bad, socket, &[piece(place, most), piece(place, 1)], 0);
+        refusals.send_file(bad, socket, -1, 1);
+        refusals.send_file(bad, socket, i64::from(i32::MAX), 1);
         refusals.receive(bad, socket, place, huge, 0);
         let all = ASOCK_RECEIVE_ALL;
         refusals.receive(bad, socket, place, 1, all | ASOCK_RECEIVE_PEEK);
@@ -242,6 +288,8 @@ fn bad_handles_are_answered_by_the_call_and_before_all_else() {
             refusals.connect_address(bad, socket, null());
             refusals.send(bad, socket, null(), 1, 8);
             refusals.receive(bad, socket, null_mut(), usize::MAX, 8);
+            refusals.vectored(bad, socket, &[], 8);
+            refusals.send_file(bad, socket, -1, u64::MAX);
             refusals.close(bad, socket, u32::MAX);
         }
         refusals.finish();
@@ -277,6 +325,10 @@ fn a_full_queue_is_answered_by_the_call() {
         let byte = Memory::of(b"x");
         refusals.send(ASOCK_QUEUE_FULL, socket, byte.pointer(), 1, 0);
         refusals.send(ASOCK_QUEUE_FULL, socket, byte.pointer(), 1, ASOCK_SEND_COPY);
+        let file = files::file_of(b"x");
+        refusals.send_file(ASOCK_QUEUE_FULL, socket, files::number_of(&file), 1);
+        let (status, _) = sends.try_send_pieces(socket, &pieces::cut(b"ab", &[1]), 0);
+        assert_eq!(status, ASOCK_QUEUE_FULL);
         assert!(is_pending(first));
         // As soon as it has left, there is room again.
         let mut gone = vec![0; large.len()];
@@ -334,6 +386,28 @@ fn want_of_memory_is_answered_by_the_call() {
                 asock_begin_connect_address(socket, address, callback, user_data, op)
             })
         });
+        let piece = asock_buffer { data, length: 1 };
+        let pieces = [piece, piece];
+        let first = pieces.as_ptr();
+        // SAFETY: nothing is begun.
+        refusals.expect(ASOCK_OUT_OF_MEMORY, |callback, user_data, op| unsafe {
+            without_memory(|| {
+                asock_begin_send_vectored(socket, first, 2, 0, callback, user_data, op)
+            })
+        });
+        // SAFETY: nothing is begun.
+        refusals.expect(ASOCK_OUT_OF_MEMORY, |callback, user_data, op| unsafe {
+            without_memory(|| {
+                asock_begin_receive_vectored(socket, first, 2, 0, callback, user_data, op)
+            })
+        });
+        let file = files::file_of(b"x");
+        let number = files::number_of(&file);
+        // SAFETY: nothing is begun.
+        refusals.expect(ASOCK_OUT_OF_MEMORY, |callback, user_data, op| unsafe {
+            without_memory(|| asock_begin_send_file(socket, number, 0, 1, callback, user_data, op))
+        });
+        assert!(!files::is_open_elsewhere(&file), "it is kept open");
         // Operations come out of a stock; when it is used up, the rest is refused, and only the rest.
         let timers = refusals.runtime.recorder();
         let mut count = 0;

@@ -179,6 +179,75 @@ fn a_send_that_has_ended_reads_its_buffer_no_more() {
     }
 }
 
+/// The same of pieces: those that were filled, the one that was begun, and those behind it.
+#[test]
+fn pieces_that_have_come_back_are_left_alone() {
+    for ending in ENDINGS {
+        on_both(|runtime| {
+            let (socket, mut peer) = pair(&runtime);
+            let room = pieces::rooms(&[30, 0, 40, 500, 500]);
+            let all = room.clone();
+            let recorder =
+                runtime.recorder_with(move |_| all.iter().for_each(|one| one.fill(SIGN)));
+            let op = recorder.receive_pieces(socket, &room, ASOCK_RECEIVE_ALL);
+            peer.write_all(&pattern(100)).expect("we are connected");
+            until("the first bytes", || {
+                pieces::joined(&room)[..100] == pattern(100)
+            });
+            ending.bring_about(&runtime, socket, op);
+            let completion = recorder.completion_of(op);
+            completion.expect(ASOCK_KIND_RECEIVE, ending.status());
+            assert_eq!(
+                (completion.bytes, completion.buffer),
+                (100, room[0].pointer())
+            );
+
+            let _ = peer.write_all(&pattern(1000)); // It may have closed.
+            if ending.keeps_the_socket() {
+                let next = pieces::rooms(&[1, 999]);
+                let op = recorder.receive_pieces(socket, &next, ASOCK_RECEIVE_ALL);
+                recorder.completion_of(op);
+                assert_eq!(pieces::joined(&next), pattern(1000));
+            }
+            drop(runtime);
+            room.iter().for_each(assert_untouched);
+        });
+    }
+}
+
+/// The peer gets what had left, and nothing of what the pieces hold later.
+#[test]
+fn pieces_of_a_send_that_has_ended_are_read_no_more() {
+    for ending in ENDINGS {
+        on_both(|runtime| {
+            let (socket, mut peer) = pair(&runtime);
+            let sent = pattern(LARGE);
+            let data = pieces::cut(&sent, &[70_001, 0, 1_000_000]);
+            let all = data.clone();
+            let recorder =
+                runtime.recorder_with(move |_| all.iter().for_each(|one| one.fill(SIGN)));
+            let op = recorder.send_pieces(socket, &data, 0);
+            until("the first bytes", || {
+                option(socket, ASOCK_OPTION_SEND_QUEUED) < LARGE as i64
+            });
+            ending.bring_about(&runtime, socket, op);
+            let completion = recorder.completion_of(op);
+            completion.expect(ASOCK_KIND_SEND, ending.status());
+            assert!(completion.bytes > 0 && completion.bytes < LARGE);
+
+            let reader = std::thread::spawn(move || drain(&mut peer));
+            drop(runtime);
+            let received = reader.join().expect("the peer reads");
+            let short = ending == Ending::CloseWithReset && received.len() < completion.bytes;
+            assert!(short || received.len() == completion.bytes);
+            assert!(
+                received == sent[..received.len()],
+                "{ending:?}: other bytes"
+            );
+        });
+    }
+}
+
 /// Receives that are canceled while the peer never stops sending: the canceling meets them before, within and after. Each
 /// byte is in exactly one buffer, and none in a buffer that has come back.
 #[test]

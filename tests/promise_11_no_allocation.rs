@@ -1,5 +1,5 @@
-//! Promise 11: the steady state allocates nothing. With no more operations pending than before, sends, receives and timers
-//! allocate nothing, on any thread, with both deliveries, with and without limits of time, told by callbacks, collected
+//! Promise 11: the steady state allocates nothing. With no more operations pending than before, sends (of memory, in pieces
+//! and of files), receives and timers allocate nothing, on any thread, with both deliveries, with and without limits of time, told by callbacks, collected
 //! with `asock_end`, polled and dispatched.
 //!
 //! The allocator counts for the whole program, the test harness included, so there is one test, which goes through all the
@@ -10,6 +10,7 @@ mod common;
 
 use asock::*;
 use common::allocations::{allocations, Counting};
+use common::files::{file_of, number_of};
 use common::*;
 use std::ffi::c_void;
 use std::io::{Read, Write};
@@ -82,6 +83,17 @@ struct Way<'a> {
     told: Told,
     data: Memory,
     room: Memory,
+    /// The descriptor of a file that holds what `data` does.
+    file: i64,
+}
+
+/// A message in three pieces.
+fn pieces_of(message: *mut c_void, number: usize) -> [asock_buffer; 3] {
+    let cuts = [0, 100 + number, 400 + number, MESSAGE];
+    std::array::from_fn(|at| asock_buffer {
+        data: message.cast::<u8>().wrapping_add(cuts[at]).cast(),
+        length: cuts[at + 1] - cuts[at],
+    })
 }
 
 impl Way<'_> {
@@ -109,11 +121,33 @@ impl Way<'_> {
                 let room = self.room.pointer().cast::<u8>().add(part).cast();
                 let data = self.data.pointer().cast::<u8>().add(part).cast();
                 let all = ASOCK_RECEIVE_ALL;
-                ops[0] = begun(|op| {
-                    asock_begin_receive(socket, room, MESSAGE, all, callback, null_mut(), op)
+                // Every third of them vectored, in pieces that begin elsewhere in each round, and every third a file.
+                let pieces = [pieces_of(room, number), pieces_of(data, number + 1)];
+                ops[0] = begun(|op| match number % 3 {
+                    1 => {
+                        let first = pieces[0].as_ptr();
+                        asock_begin_receive_vectored(
+                            socket,
+                            first,
+                            3,
+                            all,
+                            callback,
+                            null_mut(),
+                            op,
+                        )
+                    }
+                    _ => asock_begin_receive(socket, room, MESSAGE, all, callback, null_mut(), op),
                 });
-                ops[1] = begun(|op| {
-                    asock_begin_send(socket, data, MESSAGE, 0, callback, null_mut(), op)
+                ops[1] = begun(|op| match number % 3 {
+                    1 => {
+                        let first = pieces[1].as_ptr();
+                        asock_begin_send_vectored(socket, first, 3, 0, callback, null_mut(), op)
+                    }
+                    2 => {
+                        let (file, from, length) = (self.file, part as u64, MESSAGE as u64);
+                        asock_begin_send_file(socket, file, from, length, callback, null_mut(), op)
+                    }
+                    _ => asock_begin_send(socket, data, MESSAGE, 0, callback, null_mut(), op),
                 });
                 ops[2] = begun(|op| {
                     asock_begin_timer(self.runtime.handle(), delay_ms, callback, mark, op)
@@ -184,11 +218,13 @@ fn measure(told: Told, time_limits: bool) -> usize {
     let listener = Listener::new();
     let port = listener.port();
     let peer = echo(listener);
+    let file = file_of(&[7; MESSAGE * AT_ONCE]);
     let way = Way {
         socket: runtime.connected(port),
         runtime: &runtime,
         told,
         data: Memory::filled(MESSAGE * AT_ONCE, 7),
+        file: number_of(&file),
         room: Memory::new(MESSAGE * AT_ONCE),
     };
     if time_limits {
