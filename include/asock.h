@@ -375,8 +375,10 @@
 #define ASOCK_DELIVER_ON_POLL 1
 
 /**
- * `asock_runtime_config.backend`: the library chooses; in this version epoll. The environment variable ASOCK_BACKEND (`epoll`,
- * `io_uring`, `kqueue`, `iocp`) overrides this value, and no other.
+ * `asock_runtime_config.backend`: the library chooses. On Linux it takes io_uring where the system's does all that is needed
+ * (Linux 6.1 or later, and no sandbox, limit or administrator in the way), and epoll everywhere else, without a word;
+ * `asock_runtime_stats` says which it is. The environment variable ASOCK_BACKEND (`epoll`, `io_uring`, `kqueue`, `iocp`)
+ * overrides this value, and no other: what it names is taken, or the start gives ASOCK_NOT_SUPPORTED.
  */
 #define ASOCK_BACKEND_AUTO 0
 

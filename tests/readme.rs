@@ -4,6 +4,7 @@
 //! has built the library for this test already, and of pip, which would build it once more (.ci/run has it installed). Port
 //! 11000 stands for that of a server that the test starts.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};

@@ -21,7 +21,7 @@ const UNSAFE_PLACES: [&str; 6] = [
     "src/ffi/",
     "src/foreign.rs",
     "src/sys/",
-    "src/driver/uring.rs",
+    "src/driver/uring",
     "src/driver/sim.rs",
 ];
 

@@ -133,6 +133,11 @@ impl Waker {
     fn descriptor(&self) -> RawDescriptor {
         self.0.raw()
     }
+
+    /// Takes back every wake-up so far; for who knows that they were meant for nobody.
+    fn clear(&self) {
+        self.0.clear();
+    }
 }
 
 /// Takes a descriptor from a driver, from any thread: once it is gone the driver's own means would
@@ -159,7 +164,13 @@ impl Driver {
         Ok(Driver::Epoll(Box::new(EpollDriver::new(waker)?)))
     }
 
-    /// Fails where the machine lacks something that it needs.
+    /// Whether a ring would do all that its driver needs on this machine. If not, the error says
+    /// what stood against it. The waker must be one that nobody uses yet.
+    pub fn probe_uring(waker: &Waker) -> SysResult<()> {
+        UringDriver::probe(waker)
+    }
+
+    /// Where `probe_uring` has found nothing against it.
     pub fn uring(waker: &Waker) -> SysResult<Driver> {
         Ok(Driver::Uring(Box::new(UringDriver::new(waker)?)))
     }

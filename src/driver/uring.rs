@@ -8,6 +8,10 @@
     reason = "entries of a ring hold raw pointers; each block says why they stay good"
 )]
 
+mod probe;
+#[cfg(test)]
+mod tests;
+
 use super::table::Table;
 use super::{Done, Lane, Outcome, Request, Requests, Token, Waker};
 use crate::address::Address;
@@ -19,7 +23,7 @@ use crate::sys::{
     TIME_IS_OVER, WOULD_BLOCK,
 };
 use io_uring::types::{CancelBuilder, Fd, SubmitArgs, Timespec};
-use io_uring::{cqueue, opcode, squeue, IoUring, Probe};
+use io_uring::{cqueue, opcode, squeue, IoUring};
 use std::time::Duration;
 
 /// Entries of the submission queue; when it is full it is submitted. Small under test.
@@ -38,31 +42,54 @@ const RETRY: Duration = Duration::from_millis(1);
 const FUTILE: u8 = 8;
 static PAUSE: Timespec = Timespec::new().nsec(2_000_000);
 
-/// What the driver cannot do without.
-const NEEDED: [u8; 9] = [
-    opcode::Timeout::CODE,
-    opcode::Connect::CODE,
-    opcode::Send::CODE,
-    opcode::Recv::CODE,
-    opcode::SendMsg::CODE,
-    opcode::RecvMsg::CODE,
-    opcode::PollAdd::CODE,
-    opcode::AsyncCancel::CODE,
-    opcode::Accept::CODE,
-];
-
-/// What is known of one socket.
+/// What is known of one socket. There is one for each, so every byte counts.
 #[derive(Default)]
 struct State {
     descriptor: Option<RawDescriptor>,
     /// The address of a connect that the kernel may still read.
     address: Option<Box<Address>>,
+    /// Its place in the list of missed cancels, which it keeps when another socket gets the number.
+    missed: Missed,
     /// What the kernel has, by lane.
     lanes: [Held; 2],
-    /// Lanes that the engine wants back.
-    canceled: [bool; 2],
+    /// Lanes that the engine wants back, a bit for each.
+    canceled: u8,
     /// Polls in a row that promised what a call did not find; see `poll_for`.
     futile: u8,
+}
+
+/// A place in a list that runs through the states, since a cancel must not need memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Missed(u32);
+
+impl Missed {
+    const NOT_LISTED: Missed = Missed(u32::MAX);
+    const LAST: Missed = Missed(u32::MAX - 1);
+}
+
+impl Default for Missed {
+    fn default() -> Missed {
+        Missed::NOT_LISTED
+    }
+}
+
+impl State {
+    /// Another socket, or none, has the number from now on.
+    fn replace(&mut self, descriptor: Option<RawDescriptor>) {
+        *self = State {
+            descriptor,
+            missed: self.missed,
+            ..State::default()
+        };
+    }
+
+    fn is_canceled(&self, lane: Lane) -> bool {
+        self.canceled & bit_of(lane) != 0
+    }
+}
+
+fn bit_of(lane: Lane) -> u8 {
+    1 << lane as u8
 }
 
 /// What the kernel has of a lane.
@@ -82,8 +109,9 @@ pub struct UringDriver {
     /// The waker is being watched.
     armed: bool,
     states: Table<State>,
-    /// Cancels that did not find what they were for, because it was between two places.
-    missed: Vec<Token>,
+    /// The first socket with a cancel that did not find what it was for, because that was between
+    /// two places.
+    missed: Missed,
     /// Where the kernel writes whose connections it has accepted, by listener.
     callers: Vec<(u32, Box<Caller>)>,
     /// Of the connection that was accepted last.
@@ -91,37 +119,20 @@ pub struct UringDriver {
 }
 
 impl UringDriver {
-    /// Makes a ring, if this machine has all that is needed. It is to be enabled by the thread
-    /// that will use it.
+    /// Whether this machine has all that is needed; the error says what stood against it. The
+    /// waker is that of a worker to come, and is as before afterwards.
+    pub fn probe(waker: &Waker) -> SysResult<()> {
+        probe::probe(waker)
+    }
+
+    /// Makes a ring. It is to be enabled by the thread that will use it.
     pub fn new(waker: &Waker) -> SysResult<UringDriver> {
-        let mut builder = IoUring::builder();
-        builder
-            .dontfork()
-            .setup_r_disabled()
-            .setup_single_issuer()
-            .setup_defer_taskrun()
-            .setup_clamp()
-            .setup_cqsize(COMPLETIONS);
-        let ring = builder.build(ENTRIES).map_err(of_io)?;
-        let features = ring.params();
-        if !(features.is_feature_ext_arg()
-            && features.is_feature_nodrop()
-            && features.is_feature_fast_poll()
-            && features.is_feature_submit_stable())
-        {
-            return Err(NOT_SUPPORTED);
-        }
-        let mut probe = Probe::new();
-        ring.submitter().register_probe(&mut probe).map_err(of_io)?;
-        if !NEEDED.iter().all(|&code| probe.is_supported(code)) {
-            return Err(NOT_SUPPORTED);
-        }
         Ok(UringDriver {
-            ring,
+            ring: make_ring(ENTRIES, COMPLETIONS)?,
             waker: waker.clone(),
             armed: false,
             states: Table::new(),
-            missed: Vec::new(),
+            missed: Missed::LAST,
             callers: Vec::new(),
             peer: Address::NONE,
         })
@@ -133,17 +144,14 @@ impl UringDriver {
     }
 
     pub fn attach(&mut self, socket: u32, descriptor: RawDescriptor) -> SysResult<()> {
-        *self.states.entry(socket)? = State {
-            descriptor: Some(descriptor),
-            ..State::default()
-        };
+        self.states.entry(socket)?.replace(Some(descriptor));
         Ok(())
     }
 
     pub fn detach(&mut self, socket: u32) {
         self.callers.retain(|own| own.0 != socket);
         if let Some(state) = self.states.get_mut(socket) {
-            *state = State::default();
+            state.replace(None);
         }
     }
 
@@ -278,37 +286,47 @@ impl UringDriver {
 
     pub fn cancel(&mut self, token: Token) -> Option<Outcome> {
         if let Some(state) = self.states.get_mut(token.socket) {
-            state.canceled[token.lane as usize] = true;
+            state.canceled |= bit_of(token.lane);
         }
         let entry = opcode::AsyncCancel::new(pack(token)).build();
         if self.push(entry.user_data(CANCEL | pack(token))).is_err() {
-            self.missed.push(token);
+            self.note_missed(token);
         }
         None
     }
 
+    /// A cancel has come to nothing. Where its lane is over meanwhile, that is as it should be.
+    fn note_missed(&mut self, token: Token) {
+        if let Some(state) = self.states.get_mut(token.socket) {
+            if state.is_canceled(token.lane) && state.missed == Missed::NOT_LISTED {
+                state.missed = self.missed;
+                self.missed = Missed(token.socket);
+            }
+        }
+    }
+
     /// Tries the cancels again that came to nothing.
     fn cancel_again(&mut self) {
-        for token in std::mem::take(&mut self.missed) {
-            // What it was for may be over, and the lane may have another request by now.
-            let state = self.states.get(token.socket);
-            if state.is_some_and(|state| state.canceled[token.lane as usize]) {
-                self.cancel(token);
+        let mut next = std::mem::replace(&mut self.missed, Missed::LAST);
+        while let Some(state) = self.states.get_mut(next.0) {
+            let socket = next.0;
+            next = std::mem::take(&mut state.missed);
+            for lane in [Lane::Output, Lane::Input] {
+                let state = self.states.get(socket);
+                if state.is_some_and(|state| state.is_canceled(lane)) {
+                    self.cancel(Token { socket, lane });
+                }
             }
         }
     }
 
     pub fn wait(&mut self, timeout_ms: i32) -> SysResult<()> {
         if !self.armed {
-            let fd = Fd(self.waker.descriptor().number() as i32);
-            let entry = opcode::PollAdd::new(fd, libc::POLLIN as u32)
-                .multi(true)
-                .build();
-            self.push(entry.user_data(WAKER))?;
+            self.push(poll_waker(&self.waker))?;
             self.armed = true;
         }
         let mut limit = u64::try_from(timeout_ms).ok().map(Duration::from_millis);
-        if !self.missed.is_empty() {
+        if self.missed != Missed::LAST {
             limit = Some(limit.map_or(RETRY, |limit| limit.min(RETRY)));
         }
         let ready = !self.ring.completion().is_empty();
@@ -363,7 +381,7 @@ impl UringDriver {
                 self.armed &= cqueue::more(completion.flags());
             } else if data & CANCEL != 0 {
                 if result < 0 {
-                    self.missed.push(unpack(data & !CANCEL));
+                    self.note_missed(unpack(data & !CANCEL));
                 }
             } else if let Some(done) = self.finish(unpack(data), result, requests) {
                 return Some(done);
@@ -406,7 +424,7 @@ impl UringDriver {
 
     /// The kernel has nothing of the lane any more.
     fn over(&mut self, token: Token, outcome: Outcome) -> Option<Done> {
-        self.states.get_mut(token.socket)?.canceled[token.lane as usize] = false;
+        self.states.get_mut(token.socket)?.canceled &= !bit_of(token.lane);
         Some(Done { token, outcome })
     }
 
@@ -415,7 +433,7 @@ impl UringDriver {
     fn go_on(&mut self, token: Token, again: bool, requests: &impl Requests) -> Option<Done> {
         let state = self.states.get_mut(token.socket)?;
         let descriptor = state.descriptor?;
-        if state.canceled[token.lane as usize] {
+        if state.is_canceled(token.lane) {
             return self.over(token, Outcome::Canceled);
         }
         let request = requests.request(token).filter(|_| again);
@@ -459,6 +477,19 @@ impl UringDriver {
 
 /// The kernel's flag for "do what you put off, and show what has completed".
 const GET_EVENTS: u32 = 1;
+
+/// Has the kernel tell of every signal of a waker.
+fn poll_waker(waker: &Waker) -> squeue::Entry {
+    let fd = Fd(waker.descriptor().number() as i32);
+    let entry = opcode::PollAdd::new(fd, libc::POLLIN as u32).multi(true);
+    entry.build().user_data(WAKER)
+}
+
+/// Puts an entry that points nowhere into a queue that has room for it.
+fn push_plain(ring: &mut IoUring, entry: squeue::Entry) -> SysResult<()> {
+    // SAFETY: as the name says, and both callers keep to it, there is nothing to stay good.
+    unsafe { ring.submission().push(&entry) }.map_err(|_| NOT_SUPPORTED)
+}
 
 fn poll(fd: Fd, lane: Lane) -> squeue::Entry {
     let events = match lane {
@@ -512,6 +543,19 @@ fn unpack(data: u64) -> Token {
             Lane::Output
         },
     }
+}
+
+/// A ring for one thread, which does what the kernel has put off when that thread asks for it.
+fn make_ring(entries: u32, completions: u32) -> SysResult<IoUring> {
+    let mut builder = IoUring::builder();
+    builder
+        .dontfork()
+        .setup_r_disabled()
+        .setup_single_issuer()
+        .setup_defer_taskrun()
+        .setup_clamp()
+        .setup_cqsize(completions);
+    builder.build(entries).map_err(of_io)
 }
 
 fn of_io(error: std::io::Error) -> OsError {

@@ -14,7 +14,7 @@ use crate::engine::worker::Worker;
 use crate::handle::{Handle, HandleKind, LAST_GENERATION, SEATS};
 use crate::log;
 use crate::status::{Answer, Status};
-use crate::sys::thread;
+use crate::sys::{thread, SysResult, OUT_OF_MEMORY};
 use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
@@ -24,8 +24,7 @@ pub fn start(config: &Config) -> Answer<u64> {
     start_runtime(config).map(|runtime| runtime.handle)
 }
 
-/// The backend to use: the environment decides where the application has left it open. Epoll is
-/// the default; a ring has to be asked for.
+/// The backend to use: the environment decides where the application has left it open.
 fn choose(backend: Backend) -> Answer<Backend> {
     let backend = match (backend, std::env::var_os("ASOCK_BACKEND")) {
         (Backend::Auto, Some(name)) if !name.is_empty() => match name.to_str() {
@@ -36,24 +35,50 @@ fn choose(backend: Backend) -> Answer<Backend> {
         (backend, _) => backend,
     };
     match backend {
-        Backend::Auto | Backend::Epoll => Ok(Backend::Epoll),
-        Backend::IoUring => Ok(Backend::IoUring),
+        Backend::Auto | Backend::Epoll | Backend::IoUring => Ok(backend),
         Backend::Kqueue | Backend::Iocp => Err(Status::NotSupported),
     }
 }
 
-/// A driver on that backend. One that this machine lacks is not supported; the log says why.
-fn make_driver(backend: Backend, waker: &Waker) -> Answer<Driver> {
-    match backend {
-        Backend::IoUring => Driver::uring(waker).map_err(|error| {
-            log::write(
+/// A driver for each waker, all on the same backend, and which it is. Where the choice was left to
+/// the library it is rings, or epoll where this machine refuses any of them; the log says why.
+fn make_drivers(backend: Backend, wakers: &[Waker]) -> Answer<(Backend, Vec<Driver>)> {
+    if backend != Backend::Epoll {
+        match rings(wakers) {
+            Ok(drivers) => return Ok((Backend::IoUring, drivers)),
+            // That is no refusal: epoll wants a descriptor too.
+            Err(error) if Status::of_os(error) == Status::TooManySockets => {
+                return Err(Status::TooManySockets);
+            }
+            Err(error) => log::write(
                 log::INFO,
                 format_args!("asock: no io_uring here: error {}", error.0),
-            );
-            Status::NotSupported
-        }),
-        _ => Driver::epoll(waker).map_err(Status::of_os),
+            ),
+        }
     }
+    if backend == Backend::IoUring {
+        return Err(Status::NotSupported);
+    }
+    let drivers = drivers_of(wakers, Driver::epoll).map_err(Status::of_os)?;
+    Ok((Backend::Epoll, drivers))
+}
+
+fn rings(wakers: &[Waker]) -> SysResult<Vec<Driver>> {
+    Driver::probe_uring(&wakers[0])?;
+    drivers_of(wakers, Driver::uring)
+}
+
+fn drivers_of(
+    wakers: &[Waker],
+    make: impl Fn(&Waker) -> SysResult<Driver>,
+) -> SysResult<Vec<Driver>> {
+    let mut drivers = Vec::new();
+    let room = drivers.try_reserve_exact(wakers.len());
+    room.map_err(|_| OUT_OF_MEMORY)?;
+    for waker in wakers {
+        drivers.push(make(waker)?);
+    }
+    Ok(drivers)
 }
 
 pub(super) fn start_runtime(config: &Config) -> Answer<Arc<Runtime>> {
@@ -90,11 +115,14 @@ fn move_in(
     let resolver = Resolver::new(config.resolvers);
     let files = Files::new();
     let mut workers = Vec::new();
+    let mut wakers = Vec::new();
     for _ in 0..count {
+        wakers.push(Waker::new().map_err(Status::of_os)?);
+    }
+    let (backend, drivers) = make_drivers(backend, &wakers)?;
+    for (waker, driver) in wakers.into_iter().zip(drivers) {
         let seat = process.take_seat()?;
         seats.push(seat);
-        let waker = Waker::new().map_err(Status::of_os)?;
-        let driver = make_driver(backend, &waker)?;
         let (files, resolver) = (files.clone(), resolver.clone());
         let occupied =
             seat.lock()
