@@ -536,16 +536,14 @@ impl Steps for Ports<'_> {
             file.remove();
         }
         let raw = descriptor.raw();
-        let input_waits = self.driver.may_have_input(socket) && system::unread(raw);
-        self.driver.detach(socket);
         // A child of fork may hold a copy of the descriptor, so the peer is told by a call of its
         // own and not by the close, which would then say nothing. Errors mean that the peer knows.
         // Where the peer's data was not taken, the system's close resets the connection.
-        if shared_listener {
-            return;
-        }
-        let resets = reset || linger == Some(0) || input_waits;
-        if !resets || system::disconnect(raw).is_err() {
+        let resets = reset
+            || linger == Some(0)
+            || (self.driver.may_have_input(socket) && system::unread(raw));
+        self.driver.detach(socket);
+        if !shared_listener && (!resets || system::disconnect(raw).is_err()) {
             let _ = system::shutdown(raw, true, true);
         }
         if linger.is_some_and(|seconds| seconds > 0) {

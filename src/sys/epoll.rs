@@ -1,5 +1,6 @@
 //! Readiness from the kernel, edge-triggered: an event tells that something changed since the last one.
 
+use super::direct;
 use super::socket::{Descriptor, RawDescriptor};
 use super::{checked, SysResult};
 use crate::status::OsError;
@@ -99,8 +100,8 @@ impl Epoll {
         let room = i32::try_from(events.list.capacity()).unwrap_or(i32::MAX);
         // SAFETY: the list has room for `room` events, and the call writes no more.
         let answer = checked(unsafe {
-            libc::epoll_wait(
-                self.descriptor.raw().0,
+            direct::epoll_wait(
+                self.descriptor.raw(),
                 events.list.as_mut_ptr(),
                 room,
                 timeout_ms,

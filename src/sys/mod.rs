@@ -10,6 +10,7 @@
 )]
 
 pub mod clock;
+mod direct;
 pub mod epoll;
 pub mod event;
 pub mod file;
@@ -18,6 +19,7 @@ pub mod multicast;
 pub mod name;
 pub mod option;
 pub mod outside;
+mod port;
 pub mod process;
 pub mod server;
 pub mod socket;

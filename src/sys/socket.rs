@@ -1,6 +1,7 @@
 //! Sockets: owned descriptors and the calls on them, none of which ever blocks.
 
-use super::{checked, retried, Message, SysResult};
+use super::port::may_be_chosen;
+use super::{checked, direct, retried, Message, SysResult};
 use crate::address::{Address, Family};
 use crate::foreign::Buffer;
 use crate::status::OsError;
@@ -132,7 +133,7 @@ pub fn connect(socket: RawDescriptor, address: &Address) -> SysResult<bool> {
 pub fn send(socket: RawDescriptor, buffer: Buffer, flags: SendFlags) -> SysResult<usize> {
     let bits = flags.bits();
     // SAFETY: who begins an operation promises that its buffer is good for its length until the completion.
-    retried(|| unsafe { libc::send(socket.0, buffer.pointer().cast(), buffer.len(), bits) })
+    retried(|| unsafe { direct::send(socket, buffer.pointer(), buffer.len(), bits) })
 }
 
 /// Sends what the system takes at once of a message, and says how much that was.
@@ -164,7 +165,7 @@ pub fn receive(socket: RawDescriptor, buffer: Buffer, flags: ReceiveFlags) -> Sy
     let bits = flags.bits() | libc::MSG_DONTWAIT;
     // SAFETY: who begins an operation promises that its buffer is good for its length until the completion, and
     // that nobody else touches it.
-    retried(|| unsafe { libc::recv(socket.0, buffer.pointer().cast(), buffer.len(), bits) })
+    retried(|| unsafe { direct::receive(socket, buffer.pointer(), buffer.len(), bits) })
 }
 
 /// Whether a receive would find something, be it the end of the stream; takes nothing. If not, the error is
@@ -228,13 +229,16 @@ pub fn local_name(socket: RawDescriptor) -> SysResult<Address> {
 }
 
 /// Whether a connection to that port is one of a socket with itself. The names of both ends tell, not the address that
-/// was connected to: 0.0.0.0 and any address of this machine's interfaces lead here too. Mostly our own port differs, and
-/// one call is enough.
+/// was connected to: 0.0.0.0 and any address of this machine's interfaces lead here too. Mostly the system does not choose
+/// such a port by itself, and no call is needed; or our own port differs, and one is enough.
 pub fn is_its_own_peer(socket: RawDescriptor, port: u16) -> bool {
+    if !may_be_chosen(port) {
+        return false;
+    }
     let Ok(own) = local_name(socket) else {
         return false;
     };
-    if port == 0 || own.port() != port {
+    if own.port() != port {
         return false;
     }
     if get_int(socket, libc::SOL_SOCKET, libc::SO_TYPE) == Ok(libc::SOCK_DGRAM) {
