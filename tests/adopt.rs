@@ -460,6 +460,38 @@ fn a_number_that_is_used_anew_is_not_touched() {
     });
 }
 
+/// The worker itself may get the number of a released descriptor before it has heard of the release.
+#[test]
+fn a_number_that_the_worker_gets_anew_is_not_touched() {
+    let runtime = Runtime::on_worker();
+    let (peer, gate) = (Peer::echo(), Gate::new());
+    let of_callback = gate.clone();
+    let stuck = runtime.recorder_with(move |_| of_callback.enter());
+    let recorder = runtime.recorder();
+    let (client, _server) = plain_pair();
+    let socket = adopted(&runtime, client);
+    recorder.put(socket, b"x");
+    let others: Vec<_> = (0..50).map(|_| runtime.open()).collect();
+    stuck.timer(0);
+    gate.wait_entered();
+    // Their descriptors are made when the worker goes on, and one of them has the number that is given up now.
+    let ops: Vec<_> = others
+        .iter()
+        .map(|other| recorder.connect(*other, peer.port()))
+        .collect();
+    let number = release(socket).expect("nothing is pending");
+    // SAFETY: it is ours now.
+    drop(unsafe { OwnedFd::from_raw_fd(number) });
+    gate.open();
+    for (op, other) in ops.into_iter().zip(others) {
+        recorder
+            .completion_of(op)
+            .expect(ASOCK_KIND_CONNECT, ASOCK_OK);
+        recorder.put(other, b"echo");
+        assert_eq!(recorder.take_bytes(other, 4), b"echo");
+    }
+}
+
 /// Whoever asks something of the socket meanwhile gets an answer, and the descriptor comes back all the same.
 #[test]
 fn a_release_races_calls_on_the_socket() {

@@ -132,3 +132,13 @@ pub fn new_socket(completion: &Completion) -> asock_socket {
     assert!(completion.buffer.is_null());
     completion.value
 }
+
+/// The other end has ended the connection, one way or the other.
+#[track_caller]
+pub fn assert_gone(client: &mut TcpStream) {
+    match std::io::Read::read(client, &mut [0]) {
+        Ok(0) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {}
+        answer => panic!("the connection stands: {answer:?}"),
+    }
+}
