@@ -97,9 +97,9 @@ impl Population {
     }
 
     /// No connection has come for it.
-    pub fn give_back(&self, place: u64) {
+    pub fn give_back(self: &Arc<Self>, place: u64) {
         if let Some((seat, slot)) = self.place(place) {
-            seat.give_back(slot);
+            seat.give_back(self, slot);
         }
     }
 
@@ -187,7 +187,7 @@ impl Leftover {
         }
     }
 
-    pub fn clear(self, population: &Population) {
+    pub fn clear(self, population: &Arc<Population>) {
         match self {
             Leftover::Place(place) => population.give_back(place),
             Leftover::Socket(socket) => population.close(socket),

@@ -179,9 +179,13 @@ impl Seat {
         }
     }
 
-    /// A place that was reserved is not needed.
-    pub fn give_back(&self, slot: u32) {
+    /// A place that was reserved is not needed. The runtime may have been stopped meanwhile, and
+    /// its places with it.
+    pub fn give_back(&self, population: &Arc<Population>, slot: u32) {
         let mut shared = self.lock();
+        if !shared.is_seat_of(population) {
+            return;
+        }
         shared.sockets.release(slot);
         shared.reserved -= 1;
         self.load

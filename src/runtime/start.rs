@@ -14,7 +14,7 @@ use crate::engine::worker::Worker;
 use crate::handle::{Handle, HandleKind, LAST_GENERATION, SEATS};
 use crate::log;
 use crate::status::{Answer, Status};
-use crate::sys::{thread, SysResult, OUT_OF_MEMORY};
+use crate::sys::{thread, SysResult, NOT_SUPPORTED, OUT_OF_MEMORY};
 use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
@@ -63,9 +63,18 @@ fn make_drivers(backend: Backend, wakers: &[Waker]) -> Answer<(Backend, Vec<Driv
     Ok((Backend::Epoll, drivers))
 }
 
+/// Rings, made on a thread that is gone afterwards: when a ring ends, the kernel interrupts
+/// whichever thread has made it, and that shall be none of the application's, whose own calls with
+/// a limit of time would fail with EINTR.
 fn rings(wakers: &[Waker]) -> SysResult<Vec<Driver>> {
-    Driver::probe_uring(&wakers[0])?;
-    drivers_of(wakers, Driver::uring)
+    let wakers = wakers.to_vec();
+    let made = thread::spawn("asock-start", move || {
+        log::inside(|| {
+            Driver::probe_uring(&wakers[0])?;
+            drivers_of(&wakers, Driver::uring)
+        })
+    });
+    made?.join().unwrap_or(Err(NOT_SUPPORTED))
 }
 
 fn drivers_of(

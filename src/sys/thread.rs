@@ -28,7 +28,10 @@ const BLOCKED: [libc::c_int; 15] = [
 /// Starts a thread that has the listed signals blocked from its first instruction, besides those that its creator
 /// blocks. It has the stack that Rust gives to threads (2 MiB, or what RUST_MIN_STACK says), since callbacks of
 /// the application run on it.
-pub fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> SysResult<JoinHandle<()>> {
+pub fn spawn<T: Send + 'static>(
+    name: &str,
+    body: impl FnOnce() -> T + Send + 'static,
+) -> SysResult<JoinHandle<T>> {
     if name.contains('\0') {
         return Err(OsError(libc::EINVAL));
     }
