@@ -50,7 +50,8 @@ struct State {
     made: usize,
     threads: Vec<JoinHandle<()>>,
     running: usize,
-    idle: usize,
+    /// Threads that wait, or are about to look for the next errand.
+    free: usize,
     stopping: bool,
 }
 
@@ -81,9 +82,6 @@ impl Files {
         if state.stopping {
             return Err(Status::Stopped);
         }
-        if state.running == 0 {
-            self.start_thread(&mut state)?;
-        }
         let content = Payload::File(FileSend::new(Some(descriptor), start));
         let payload = match state.spare.pop() {
             Some(mut payload) => {
@@ -92,6 +90,12 @@ impl Files {
             }
             None => state.make(content).ok_or(Status::OutOfMemory)?,
         };
+        if state.running == 0 {
+            if let Err(status) = self.start_thread(&mut state) {
+                state.spare.push(emptied(payload));
+                return Err(status);
+            }
+        }
         Ok((payload, state.made))
     }
 
@@ -105,6 +109,7 @@ impl Files {
         let started = thread::spawn("asock-files", move || files.help());
         state.threads.push(started.map_err(Status::of_os)?);
         state.running += 1;
+        state.free += 1;
         Ok(())
     }
 
@@ -123,7 +128,7 @@ impl Files {
             return; // The threads may have gone; what comes now was refused at its begin.
         }
         state.errands.push_back(errand);
-        if state.errands.len() > state.idle && state.running < THREADS {
+        if state.errands.len() > state.free && state.running < THREADS {
             let _ = self.start_thread(&mut state); // There is one at least, which does it in time.
         }
         drop(state);
@@ -151,9 +156,13 @@ impl Files {
         log::inside(|| {
             let mut state = self.lock();
             loop {
-                if let Some(errand) = state.errands.pop_front() {
+                if let Some(mut errand) = state.errands.pop_front() {
+                    state.free -= 1;
                     drop(state);
-                    let left = run(errand);
+                    run(&mut errand);
+                    // Before it is given back: the next part may come at once.
+                    self.lock().free += 1;
+                    let left = conclude(errand);
                     state = self.lock();
                     state.spare.extend(left);
                     continue;
@@ -161,14 +170,13 @@ impl Files {
                 if state.stopping {
                     return; // Whoever stops joins us.
                 }
-                state.idle += 1;
                 let answer = self.changed.wait_timeout(state, PATIENCE);
                 let (back, limit) = answer.unwrap_or_else(PoisonError::into_inner);
                 state = back;
-                state.idle -= 1;
                 let nothing = state.errands.is_empty() && state.spare.len() == state.made;
                 if limit.timed_out() && nothing && !state.stopping {
                     state.running -= 1;
+                    state.free -= 1;
                     return;
                 }
             }
@@ -243,16 +251,24 @@ pub fn use_again(shared: &mut Shared, payload: Box<Payload>) {
     }
 }
 
-/// Does an errand. Gives the payload if nobody needs it any more.
-fn run(errand: Errand) -> Option<Box<Payload>> {
+/// Does what may take long.
+fn run(errand: &mut Errand) {
+    let (sends, payload) = match errand {
+        Errand::Send(_, payload) => (true, payload),
+        Errand::Close(payload) => (false, payload),
+    };
+    match &mut **payload {
+        Payload::File(file) if sends => send_part(file),
+        Payload::File(file) => file.file = None,
+        _ => {}
+    }
+}
+
+/// Tells what was done. Gives the payload if nobody needs it any more.
+fn conclude(errand: Errand) -> Option<Box<Payload>> {
     match errand {
-        Errand::Close(payload) => Some(emptied(payload)),
-        Errand::Send(seat, mut payload) => {
-            if let Payload::File(file) = &mut *payload {
-                send_part(file);
-            }
-            give_back(seat, payload).map(emptied)
-        }
+        Errand::Close(payload) => Some(payload),
+        Errand::Send(seat, payload) => give_back(seat, payload).map(emptied),
     }
 }
 
