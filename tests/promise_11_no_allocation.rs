@@ -10,6 +10,7 @@ mod common;
 
 use asock::*;
 use common::allocations::{allocations, Counting};
+use common::calls::{narrow_pair, BIG};
 use common::files::{file_of, number_of};
 use common::*;
 use std::ffi::c_void;
@@ -209,6 +210,21 @@ impl Way<'_> {
     }
 }
 
+/// Has as many operations of each sort pending at once as a round may have, which the warm-up leaves to chance.
+fn grow(runtime: &Runtime) {
+    let recorder = runtime.recorder();
+    let (socket, _peer) = narrow_pair(runtime);
+    let file = file_of(b"whatever");
+    recorder.send(socket, &Memory::new(BIG), 0);
+    for _ in 0..AT_ONCE {
+        recorder.send_file(socket, &file, 0, 8);
+        recorder.send_pieces(socket, &pieces::rooms(&[1, 1]), 0);
+        recorder.receive_pieces(socket, &pieces::rooms(&[1, 1, 1]), 0);
+    }
+    recorder.close(socket, 0);
+    recorder.wait_for(2 + 3 * AT_ONCE);
+}
+
 /// The allocations of the counted rounds of one way.
 fn measure(told: Told, time_limits: bool) -> usize {
     let runtime = match told {
@@ -235,6 +251,7 @@ fn measure(told: Told, time_limits: bool) -> usize {
             assert_eq!(asock_set_option(way.socket, option, 60_000), ASOCK_OK);
         }
     }
+    grow(&runtime);
     let mut ops = [0; 3 * AT_ONCE];
     for _ in 0..WARM_UP {
         way.round(&mut ops);

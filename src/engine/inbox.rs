@@ -60,6 +60,13 @@ impl Inbox {
         }
     }
 
+    /// Room for what one turn of the worker takes of changed deadlines, so that how far it is behind
+    /// decides nothing about memory.
+    pub fn make_room(&mut self) -> Result<(), OutOfMemory> {
+        let room = self.deadlines.try_reserve(TAKE);
+        room.map_err(|_| OutOfMemory)
+    }
+
     pub fn is_empty(&self) -> bool {
         self.length == 0
     }

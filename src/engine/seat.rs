@@ -548,6 +548,7 @@ impl Shared {
         debug_assert_eq!(self.service, Service::Vacant);
         // Records that wait to be collected have kept their chunks.
         self.records.introduce()?;
+        self.inbox.make_room()?;
         self.service = Service::Open;
         self.on_poll = on_poll;
         self.waits_itself = driver.waits_itself();
