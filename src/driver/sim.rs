@@ -130,6 +130,8 @@ pub enum Temper {
 /// Ends that single cases need.
 pub const REFUSED: Outcome = Outcome::Failed(OsError(libc::ECONNREFUSED));
 pub const RESET: Outcome = Outcome::Failed(OsError(libc::ECONNRESET));
+/// A disk that cannot be read.
+pub const NO_DISK: Outcome = Outcome::Failed(OsError(libc::EIO));
 pub const PIPE: Outcome = Outcome::Failed(OsError(libc::EPIPE));
 
 pub struct SimDriver {

@@ -28,6 +28,7 @@ use crate::address::Address;
 use crate::driver::sim::{fill, first, write, Memory, Random, SimDriver, Temper};
 use crate::foreign::Buffer;
 use crate::status::Status;
+use crate::sys::Message;
 use std::collections::VecDeque;
 
 /// Operations that may be there at once.
@@ -171,6 +172,7 @@ impl Simulation {
             buffer,
             region,
             data,
+            vectored: draft.vectored && !draft.copy,
             deadline: None,
             due: draft.due,
             canceled: false,
@@ -463,6 +465,16 @@ impl Simulation {
     }
 }
 
+/// A buffer in pieces, some of them of nothing.
+fn message_of(buffer: Buffer) -> Box<Message> {
+    let mut message = Message::new().expect("there is memory");
+    for (from, to) in [(0, 1), (1, 1), (1, 4), (4, 9), (9, 10), (10, 10), (10, 16)] {
+        let length = to.min(buffer.len()).saturating_sub(from);
+        message.push(first(buffer.part(from), length));
+    }
+    message
+}
+
 /// What an operation brings along besides its buffer.
 fn payload_of(draft: &Draft, buffer: Buffer, data: usize) -> Option<Box<Payload>> {
     let payload = match (draft.kind, draft.addresses) {
@@ -474,6 +486,7 @@ fn payload_of(draft: &Draft, buffer: Buffer, data: usize) -> Option<Box<Payload>
             bytes: PATTERN[data..data + draft.length].into(),
             given: buffer,
         },
+        (Kind::Send | Kind::Receive, _) if draft.vectored => Payload::Message(message_of(buffer)),
         _ => return None,
     };
     Some(Box::new(payload))

@@ -1,6 +1,8 @@
 //! Single cases, step by step: those in which the schedules found mistakes, and those that are
 //! easily got wrong. Here the test itself is the driver, and says when and how a request ends.
 
+mod files;
+
 use crate::address::{Address, Family};
 use crate::driver::sim::{fill, read, Memory, PIPE, REFUSED, RESET};
 use crate::driver::{Lane, Outcome, Request, Token};

@@ -23,8 +23,9 @@ impl Simulation {
         let (bytes, cuts) = (operation.bytes, operation.flags().cuts);
         let reported = if operation.flags().at_once { 0 } else { bytes };
         let unreported = operation.buffer.len().saturating_sub(reported);
-        let file = operation.payload.take();
-        assert_eq!(file.is_some(), operation.flags().file, "a file got lost");
+        let again = operation.payload.take();
+        let of_use = operation.flags().file || self.records[number].vectored;
+        assert_eq!(again.is_some(), of_use, "a file or a message got lost");
         self.say(|| format!("completion of {number}: {fault:?} {bytes} cuts {cuts}"));
         let record = &mut self.records[number];
         record.result = Some((fault, bytes));
@@ -88,6 +89,7 @@ impl Simulation {
         assert_eq!(record.expected, None, "{number} must not succeed");
         assert_eq!(record.cut, None, "{number} stood behind a cut send");
         self.tally.successes += 1;
+        self.tally.vectored += usize::from(record.vectored && bytes > 0);
         match record.kind {
             Kind::Timer => assert!(record.due.is_some_and(|due| due <= self.now)),
             Kind::Connect => self.check_connected(number),
@@ -331,7 +333,7 @@ impl Simulation {
             socket: self.places[record.socket].number,
             lane: lane_of(record.kind),
         };
-        let buffer = match record.flags.file {
+        let buffer = match record.flags.file || record.vectored {
             true => Buffer::EMPTY,
             false => self.engine.operations[record.id].buffer,
         };

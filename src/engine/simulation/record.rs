@@ -16,6 +16,7 @@ pub struct Record {
     pub buffer: Buffer,
     pub region: Buffer,
     pub data: usize,
+    pub vectored: bool,
     /// What the engine has been told.
     pub deadline: Option<u64>,
     pub due: Option<u64>,
@@ -113,10 +114,11 @@ pub struct Tally {
     pub races: usize,
     pub files: usize,
     pub short_files: usize,
+    pub vectored: usize,
 }
 
 impl Tally {
-    pub fn all(&self) -> [(&'static str, usize); 19] {
+    pub fn all(&self) -> [(&'static str, usize); 20] {
         [
             ("operations", self.operations),
             ("successes", self.successes),
@@ -137,6 +139,7 @@ impl Tally {
             ("races", self.races),
             ("files", self.files),
             ("short_files", self.short_files),
+            ("vectored", self.vectored),
         ]
     }
 
@@ -160,6 +163,7 @@ impl Tally {
         self.races += other.races;
         self.files += other.files;
         self.short_files += other.short_files;
+        self.vectored += other.vectored;
     }
 }
 
@@ -171,6 +175,8 @@ pub struct Draft {
     pub flags: Flags,
     pub length: usize,
     pub copy: bool,
+    /// In several pieces of memory.
+    pub vectored: bool,
     /// Of a connect: how many addresses it tries; 0 when it has a name.
     pub addresses: usize,
     pub due: Option<u64>,
@@ -185,6 +191,7 @@ impl Draft {
             flags: Flags::default(),
             length: 0,
             copy: false,
+            vectored: false,
             addresses: 1,
             due: None,
             deadline: None,

@@ -49,6 +49,7 @@ impl Simulation {
                 false => 1 + self.random.below(12),
             },
             copy: self.chance(20),
+            vectored: self.chance(20),
             deadline: self.any_deadline(15),
             ..Draft::new(Kind::Send, socket)
         };
@@ -86,9 +87,11 @@ impl Simulation {
             ..Flags::default()
         };
         let deadline = self.any_deadline(15);
+        let vectored = !flags.out_of_band && length > 0 && self.chance(20);
         self.begin(Draft {
             length,
             flags,
+            vectored,
             deadline,
             ..Draft::new(Kind::Receive, socket)
         });
