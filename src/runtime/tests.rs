@@ -2,8 +2,9 @@
 //! told, and the runtime can be stopped. Nothing is printed; a test of the log hook would see it.
 
 use super::*;
-use crate::abi::{ASOCK_INTERNAL, ASOCK_KIND_RECEIVE, ASOCK_KIND_TIMER};
+use crate::abi::{ASOCK_INTERNAL, ASOCK_KIND_RECEIVE, ASOCK_KIND_SEND, ASOCK_KIND_TIMER};
 use crate::foreign::{Buffer, HandleOut, Notify, UserData};
+use std::os::fd::AsRawFd;
 
 fn collected(op: &mut u64) -> Notify {
     Notify {
@@ -35,13 +36,22 @@ fn a_panic_on_a_worker_completes_everything() {
         let room = Buffer::of_box(&mut room);
         begin_receive(socket, room, 0, collected(&mut receive)).expect("begins");
         begin_timer(handle, 3_600_000, collected(&mut timer)).expect("begins");
+        // It is longer than what the line holds, and goes in parts of a few bytes: mostly one is with a thread.
+        let file = std::env::current_exe().and_then(std::fs::File::open);
+        let file = file.expect("this program can be read");
+        let (number, mut sent) = (i64::from(file.as_raw_fd()), 0);
+        begin_send_file(socket, number, 0, 100_000_000, &collected(&mut sent)).expect("begins");
 
         let seat = runtime_of(handle).expect("it runs").seats[0];
         let mut shared = seat.lock();
         shared.mistaken = true;
         seat.hand_over(shared);
 
-        for (op, kind) in [(receive, ASOCK_KIND_RECEIVE), (timer, ASOCK_KIND_TIMER)] {
+        for (op, kind) in [
+            (receive, ASOCK_KIND_RECEIVE),
+            (timer, ASOCK_KIND_TIMER),
+            (sent, ASOCK_KIND_SEND),
+        ] {
             let result = end(op).expect("it completes");
             assert_eq!((result.kind, result.status), (kind, ASOCK_INTERNAL));
         }
