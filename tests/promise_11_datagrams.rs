@@ -72,11 +72,11 @@ impl Way<'_> {
         let before = CALLS.load(Ordering::SeqCst);
         let mark = std::ptr::NonNull::<c_void>::dangling().as_ptr();
         let (socket, to) = (self.socket, &raw const self.own);
-        for (number, place_for_op) in ops.iter_mut().enumerate() {
+        for (number, begun_op) in ops.iter_mut().enumerate() {
             let place = number % (AT_ONCE + 1) * LENGTH;
             let mark = if number == AT_ONCE { mark } else { null_mut() };
             // SAFETY: the places outlive the round, at whose end everything has completed.
-            *place_for_op = begun(|op| unsafe {
+            *begun_op = begun(|op| unsafe {
                 if number <= AT_ONCE {
                     let room = self.room.pointer().cast::<u8>().add(place).cast();
                     let from = self.from[number].pointer();

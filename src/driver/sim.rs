@@ -9,6 +9,7 @@
 //! connection stands, no send after our shutdown, no second cancel.
 #![allow(unsafe_code)] // It stands for the system and the application, which follow pointers.
 
+pub mod datagrams;
 mod link;
 
 pub use self::link::Link;

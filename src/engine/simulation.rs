@@ -10,6 +10,7 @@
 //! A failing schedule names its seed; `ASOCK_SIMULATION_SEED=n` runs that one alone, step by step.
 
 mod cases;
+mod datagrams;
 mod inbox;
 mod judge;
 mod ports;

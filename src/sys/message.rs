@@ -250,6 +250,18 @@ impl Message {
     pub fn left(&self) -> usize {
         self.left
     }
+
+    /// Notes what a system would: who sent it, and whether there was more.
+    pub fn received(&self, from: &Address, truncated: bool) {
+        let bytes = from.as_bytes();
+        // SAFETY: nobody else has it during this call; an address fits into the room.
+        unsafe {
+            let room = self.address.get().cast::<u8>();
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), room, bytes.len());
+            (*self.header.get()).msg_namelen = bytes.len() as libc::socklen_t;
+            (*self.header.get()).msg_flags = if truncated { libc::MSG_TRUNC } else { 0 };
+        }
+    }
 }
 
 #[cfg(test)]

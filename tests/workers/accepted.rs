@@ -1,5 +1,6 @@
 //! Accepted sockets go to the worker that has the fewest, whichever worker their listener is on.
 
+use super::common::calls::*;
 use super::common::server::*;
 use super::common::*;
 use super::{count_by_thread, on_workers, start, Watchdog, WORKERS};
