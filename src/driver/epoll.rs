@@ -203,28 +203,18 @@ impl EpollDriver {
         self.states.get(socket)?.descriptor.get()
     }
 
-    pub fn enlist(&mut self, socket: u32) -> SysResult<()> {
-        let Some(state) = self.states.get_mut(socket) else {
-            return Ok(());
-        };
-        let Some(descriptor) = state.descriptor.get() else {
-            return Ok(());
-        };
-        self.epoll.add(descriptor, data_of(state.tag, socket))?;
-        // What is there already is tried for at once; the kernel tells of it, too.
-        state.known.set(Known::READABLE, true);
-        state.known.set(Known::WRITABLE, true);
-        Ok(())
-    }
-
     pub fn peer(&self) -> Address {
         self.peer
     }
 
     pub fn may_have_input(&self, socket: u32) -> bool {
         let state = self.states.get(socket);
-        state
-            .is_some_and(|state| state.known.has(Known::READABLE) && !state.known.has(Known::ENDED))
+        state.is_some_and(|state| {
+            let known = state.known;
+            // Of one that was accepted and never used nothing is known.
+            let unknown = !known.has(Known::REGISTERED);
+            unknown || known.has(Known::READABLE) && !known.has(Known::ENDED)
+        })
     }
 
     pub fn start(&mut self, token: Token, request: Request<'_>) -> Option<Outcome> {

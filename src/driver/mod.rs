@@ -255,15 +255,6 @@ impl Driver {
         }
     }
 
-    /// The descriptor of a socket is connected or listens, or needs no connection: its readiness
-    /// counts from now on, whatever the driver was told before. Once told, again does no harm.
-    pub fn enlist(&mut self, socket: u32) -> SysResult<()> {
-        match self {
-            Driver::Epoll(driver) => driver.enlist(socket),
-            Driver::Uring(_) => Ok(()),
-        }
-    }
-
     /// Where the connection comes from that was accepted last.
     pub fn peer(&self) -> Address {
         match self {

@@ -82,15 +82,9 @@ impl Ports<'_> {
             _ => Standing::Open,
         };
         drop(shared);
-        let attached = match self.driver.descriptor(socket) {
-            Some(_) => Ok(()),
-            None => self.driver.attach(socket, raw),
-        };
-        let enlisted = attached.and_then(|()| match standing {
-            Standing::Open => Ok(()),
-            Standing::Connected | Standing::Listening => self.driver.enlist(socket),
-        });
-        enlisted.map_err(Fault::system)?;
+        if self.driver.descriptor(socket).is_none() {
+            self.driver.attach(socket, raw).map_err(Fault::system)?;
+        }
         Ok(Arrival { family, standing })
     }
 
