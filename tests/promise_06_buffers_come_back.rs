@@ -248,22 +248,32 @@ fn pieces_of_a_send_that_has_ended_are_read_no_more() {
     }
 }
 
-/// Receives that are canceled while the peer never stops sending: the canceling meets them before, within and after. Each
+/// Receives that are canceled while the peer sends: the canceling meets them before, within and after. Each
 /// byte is in exactly one buffer, and none in a buffer that has come back.
 #[test]
 fn canceled_receives_neither_lose_bytes_nor_write_late() {
     on_both(|runtime| {
         let (socket, mut peer) = pair(&runtime);
+        let (grant, granted) = std::sync::mpsc::channel::<usize>();
         let sender = std::thread::spawn(move || {
-            // Until our side closes.
+            // Little by little, so that a receive is met within, too.
+            peer.set_nodelay(true).expect("it is a connection");
             let sent = pattern(251 * 40);
-            while peer.write_all(&sent[..]).is_ok() {}
+            let mut parts = sent.chunks(97).cycle();
+            for count in granted {
+                for part in parts.by_ref().take(count) {
+                    peer.write_all(part).expect("it is read");
+                }
+            }
         });
         let mut random = Random::new(6);
         let (mut at, mut canceled, mut came_back) = (0, 0, Vec::new());
         for round in 0_u32.. {
             assert!(round < 50_000, "no cancel ever comes in time, or each does");
             let length = 1 + random.below(3000) as usize;
+            // Mostly less than is asked for, so that the peer is never far ahead.
+            let count = random.below(length as u64 / 97 * 3 / 2 + 2) as usize;
+            grant.send(count).expect("the peer is there");
             let room = Memory::new(length);
             let received: Arc<std::sync::Mutex<Vec<u8>>> = Arc::default();
             let (memory, into) = (room.clone(), Arc::clone(&received));
@@ -289,8 +299,9 @@ fn canceled_receives_neither_lose_bytes_nor_write_late() {
                 break;
             }
         }
+        drop(grant);
+        sender.join().expect("it has sent all");
         assert_eq!(asock_close(socket), ASOCK_OK);
-        sender.join().expect("it ends with the connection");
         came_back.iter().for_each(assert_untouched);
     });
 }

@@ -53,6 +53,7 @@ pub struct Token {
 /// What a driver is asked to do.
 #[derive(Clone, Copy)]
 pub enum Request<'a> {
+    /// The address stays where it is until the outcome.
     Connect(&'a Address),
     Send {
         buffer: Buffer,

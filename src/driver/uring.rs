@@ -45,9 +45,7 @@ static PAUSE: Timespec = Timespec::new().nsec(2_000_000);
 /// What is known of one socket. There is one for each, so every byte counts.
 #[derive(Default)]
 struct State {
-    descriptor: Option<RawDescriptor>,
-    /// The address of a connect that the kernel may still read.
-    address: Option<Box<Address>>,
+    descriptor: RawDescriptor,
     /// Its place in the list of missed cancels, which it keeps when another socket gets the number.
     missed: Missed,
     /// What the kernel has, by lane.
@@ -77,7 +75,7 @@ impl State {
     /// Another socket, or none, has the number from now on.
     fn replace(&mut self, descriptor: Option<RawDescriptor>) {
         *self = State {
-            descriptor,
+            descriptor: descriptor.unwrap_or_default(),
             missed: self.missed,
             ..State::default()
         };
@@ -99,6 +97,7 @@ enum Held {
     Nothing,
     /// The request itself.
     Request,
+    Connect,
     /// A poll, or a pause: to know when a receive is possible, or a send that found no room.
     Poll,
 }
@@ -159,7 +158,7 @@ impl UringDriver {
         let descriptor = self
             .states
             .get_mut(from)
-            .and_then(|state| state.descriptor.take());
+            .and_then(|state| std::mem::take(&mut state.descriptor).get());
         match descriptor {
             Some(descriptor) => self.attach(to, descriptor),
             None => Ok(()),
@@ -167,7 +166,7 @@ impl UringDriver {
     }
 
     pub fn descriptor(&self, socket: u32) -> Option<RawDescriptor> {
-        self.states.get(socket)?.descriptor
+        self.states.get(socket)?.descriptor.get()
     }
 
     pub fn peer(&self) -> Address {
@@ -191,17 +190,15 @@ impl UringDriver {
 
     pub fn start(&mut self, token: Token, request: Request<'_>) -> Option<Outcome> {
         let state = self.states.get_mut(token.socket)?;
-        let Some(descriptor) = state.descriptor else {
+        let Some(descriptor) = state.descriptor.get() else {
             return Some(Outcome::Canceled);
         };
         let fd = Fd(descriptor.number() as i32);
         let mut held = Held::Request;
         let entry = match request {
             Request::Connect(address) => {
-                let Some(kept) = crate::foreign::try_box(*address) else {
-                    return Some(Outcome::Failed(OUT_OF_MEMORY));
-                };
-                let bytes = state.address.insert(kept).as_bytes();
+                held = Held::Connect;
+                let bytes = address.as_bytes();
                 let (place, length) = (bytes.as_ptr(), bytes.len());
                 opcode::Connect::new(fd, place.cast(), length as libc::socklen_t).build()
             }
@@ -394,7 +391,7 @@ impl UringDriver {
         let state = self.states.get_mut(token.socket)?;
         let lane = token.lane as usize;
         let held = std::mem::take(&mut state.lanes[lane]);
-        let connected = token.lane == Lane::Output && state.address.take().is_some();
+        let connected = held == Held::Connect;
         let outcome = match usize::try_from(result) {
             Err(_) if OsError(-result) == CANCELED => Outcome::Canceled,
             Err(_) if OsError(-result) == WOULD_BLOCK => {
@@ -432,7 +429,7 @@ impl UringDriver {
     /// the engine wants the lane back, which may have come between the two.
     fn go_on(&mut self, token: Token, again: bool, requests: &impl Requests) -> Option<Done> {
         let state = self.states.get_mut(token.socket)?;
-        let descriptor = state.descriptor?;
+        let descriptor = state.descriptor.get()?;
         if state.is_canceled(token.lane) {
             return self.over(token, Outcome::Canceled);
         }

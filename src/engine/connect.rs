@@ -16,7 +16,8 @@ pub const FIRST_ATTEMPT: u32 = SLOTS;
 /// One attempt of a race.
 pub struct Attempt {
     socket: u32,
-    address: Address,
+    /// At a place of its own, since a driver may go on reading it.
+    address: Box<Address>,
     /// The race is over, and the driver was asked to let go of it.
     canceled: bool,
 }
@@ -174,14 +175,15 @@ impl Engine {
             }
         };
         let token = attempt_token(number);
+        let address = foreign::try_box(address).ok_or(Fault::of(Status::OutOfMemory))?;
         steps.open(token.socket, index, address.family())?;
-        self.attempts[number] = Some(Attempt {
+        let attempt = self.attempts[number].insert(Attempt {
             socket: index,
             address,
             canceled: false,
         });
-        let request = Request::Connect(&address);
-        if let Some(outcome) = steps.start(token, request) {
+        let outcome = steps.start(token, Request::Connect(&attempt.address));
+        if let Some(outcome) = outcome {
             self.attempt_done(token, outcome, steps);
         }
         Ok(())
@@ -199,7 +201,7 @@ impl Engine {
                 match steps.adopt(index, token.socket, &attempt.address) {
                     Ok(()) => {
                         self.sockets[index].open = true;
-                        return self.race_won(index, attempt.address, steps);
+                        return self.race_won(index, *attempt.address, steps);
                     }
                     Err(fault) => fault,
                 }

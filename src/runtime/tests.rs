@@ -4,7 +4,6 @@
 use super::*;
 use crate::abi::{ASOCK_INTERNAL, ASOCK_KIND_RECEIVE, ASOCK_KIND_SEND, ASOCK_KIND_TIMER};
 use crate::foreign::{Buffer, HandleOut, Notify, UserData};
-use std::os::fd::AsRawFd;
 
 fn collected(op: &mut u64) -> Notify {
     Notify {
@@ -39,7 +38,7 @@ fn a_panic_on_a_worker_completes_everything() {
         // It is longer than what the line holds, and goes in parts of a few bytes: mostly one is with a thread.
         let file = std::env::current_exe().and_then(std::fs::File::open);
         let file = file.expect("this program can be read");
-        let (number, mut sent) = (i64::from(file.as_raw_fd()), 0);
+        let (number, mut sent) = (crate::sys::file::number_of(&file), 0);
         begin_send_file(socket, number, 0, 100_000_000, &collected(&mut sent)).expect("begins");
 
         let seat = runtime_of(handle).expect("it runs").seats[0];

@@ -57,6 +57,12 @@ pub fn send(
     })
 }
 
+/// The number of a file that a test has opened.
+#[cfg(test)]
+pub fn number_of(file: &std::fs::File) -> i64 {
+    i64::from(std::os::fd::AsRawFd::as_raw_fd(file))
+}
+
 #[cfg(test)]
 mod tests {
     //! What is a file, and what is not.

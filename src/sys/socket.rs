@@ -13,6 +13,12 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RawDescriptor(pub(super) libc::c_int);
 
+impl Default for RawDescriptor {
+    fn default() -> RawDescriptor {
+        RawDescriptor::NONE
+    }
+}
+
 impl RawDescriptor {
     /// No descriptor.
     pub const NONE: RawDescriptor = RawDescriptor(-1);

@@ -266,7 +266,7 @@ fn a_probe_leaves_no_wake_up_behind() {
 /// A state is there for each socket.
 #[test]
 fn a_state_is_small() {
-    assert!(size_of::<State>() <= 24);
+    assert!(size_of::<State>() <= 12);
 }
 
 /// A send that finds no room is given back by a cancel, and the bytes before it have left.
