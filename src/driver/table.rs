@@ -42,6 +42,16 @@ impl<S: Default> Table<S> {
         Some(&mut list.get_mut(chunk)?.as_mut()?[at])
     }
 
+    /// The first entry from a number on that is as wanted.
+    pub fn find(&self, from: u32, wanted: impl Fn(&S) -> bool) -> Option<u32> {
+        let ends = [(0, &self.sockets), (SLOTS, &self.attempts)];
+        let mut numbers = ends.into_iter().flat_map(|(first, list)| {
+            let end = first + (list.len() * CHUNK) as u32;
+            from.max(first)..end
+        });
+        numbers.find(|&number| self.get(number).is_some_and(&wanted))
+    }
+
     /// The entry of a number, which is made if there is none yet.
     pub fn entry(&mut self, number: u32) -> SysResult<&mut S> {
         let (list, (chunk, at)) = match number.checked_sub(SLOTS) {

@@ -46,8 +46,6 @@ static PAUSE: Timespec = Timespec::new().nsec(2_000_000);
 #[derive(Default)]
 struct State {
     descriptor: RawDescriptor,
-    /// Its place in the list of missed cancels, which it keeps when another socket gets the number.
-    missed: Missed,
     /// What the kernel has, by lane.
     lanes: [Held; 2],
     /// Lanes that the engine wants back, a bit for each.
@@ -56,27 +54,11 @@ struct State {
     futile: u8,
 }
 
-/// A place in a list that runs through the states, since a cancel must not need memory.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Missed(u32);
-
-impl Missed {
-    const NOT_LISTED: Missed = Missed(u32::MAX);
-    const LAST: Missed = Missed(u32::MAX - 1);
-}
-
-impl Default for Missed {
-    fn default() -> Missed {
-        Missed::NOT_LISTED
-    }
-}
-
 impl State {
     /// Another socket, or none, has the number from now on.
     fn replace(&mut self, descriptor: Option<RawDescriptor>) {
         *self = State {
             descriptor: descriptor.unwrap_or_default(),
-            missed: self.missed,
             ..State::default()
         };
     }
@@ -85,6 +67,9 @@ impl State {
         self.canceled & bit_of(lane) != 0
     }
 }
+
+/// Set beside them: a cancel has not found what it was for, because that was between two places.
+const MISSED: u8 = 1 << 2;
 
 fn bit_of(lane: Lane) -> u8 {
     1 << lane as u8
@@ -108,9 +93,8 @@ pub struct UringDriver {
     /// The waker is being watched.
     armed: bool,
     states: Table<State>,
-    /// The first socket with a cancel that did not find what it was for, because that was between
-    /// two places.
-    missed: Missed,
+    /// There are missed cancels.
+    missed: bool,
     /// Where the kernel writes whose connections it has accepted, by listener.
     callers: Vec<(u32, Box<Caller>)>,
     /// Of the connection that was accepted last.
@@ -131,7 +115,7 @@ impl UringDriver {
             waker: waker.clone(),
             armed: false,
             states: Table::new(),
-            missed: Missed::LAST,
+            missed: false,
             callers: Vec::new(),
             peer: Address::NONE,
         })
@@ -295,19 +279,25 @@ impl UringDriver {
     /// A cancel has come to nothing. Where its lane is over meanwhile, that is as it should be.
     fn note_missed(&mut self, token: Token) {
         if let Some(state) = self.states.get_mut(token.socket) {
-            if state.is_canceled(token.lane) && state.missed == Missed::NOT_LISTED {
-                state.missed = self.missed;
-                self.missed = Missed(token.socket);
+            if state.is_canceled(token.lane) {
+                state.canceled |= MISSED;
+                self.missed = true;
             }
         }
     }
 
     /// Tries the cancels again that came to nothing.
     fn cancel_again(&mut self) {
-        let mut next = std::mem::replace(&mut self.missed, Missed::LAST);
-        while let Some(state) = self.states.get_mut(next.0) {
-            let socket = next.0;
-            next = std::mem::take(&mut state.missed);
+        if !std::mem::take(&mut self.missed) {
+            return;
+        }
+        // It is rare, so it may take a look at all of them; and it must not need memory.
+        let mut from = 0;
+        while let Some(socket) = self.states.find(from, |state| state.canceled & MISSED != 0) {
+            from = socket + 1;
+            if let Some(state) = self.states.get_mut(socket) {
+                state.canceled &= !MISSED;
+            }
             for lane in [Lane::Output, Lane::Input] {
                 let state = self.states.get(socket);
                 if state.is_some_and(|state| state.is_canceled(lane)) {
@@ -323,7 +313,7 @@ impl UringDriver {
             self.armed = true;
         }
         let mut limit = u64::try_from(timeout_ms).ok().map(Duration::from_millis);
-        if self.missed != Missed::LAST {
+        if self.missed {
             limit = Some(limit.map_or(RETRY, |limit| limit.min(RETRY)));
         }
         let ready = !self.ring.completion().is_empty();

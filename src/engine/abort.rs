@@ -74,7 +74,7 @@ impl Engine {
             _ if among_sends => self.change_failed(index, id, fault),
             _ => {
                 self.leave_queue(id);
-                let cut = self.operations[id].kind == Kind::Send && self.operations[id].bytes > 0;
+                let cut = self.operations[id].kind == Kind::Send && self.operations[id].bytes() > 0;
                 self.finish(id, fault);
                 if cut {
                     self.cut_sends(index, id, fault);

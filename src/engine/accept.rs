@@ -72,7 +72,7 @@ impl Engine {
             return false;
         }
         let (due, deadline) = (Tick::of(Some(until)), self.operations[id].deadline);
-        if self.operations[id].due != due {
+        if self.operations[id].due() != due {
             self.set_times(id, due, deadline);
         }
         true

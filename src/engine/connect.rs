@@ -115,7 +115,7 @@ impl Engine {
             Err(fault) => fault,
             Ok(addresses) => {
                 foreign::write_addresses(self.operations[id].buffer, &addresses);
-                self.operations[id].bytes = addresses.len();
+                self.operations[id].set_bytes(addresses.len());
                 Fault::of(Status::Ok)
             }
         };
@@ -135,7 +135,7 @@ impl Engine {
                 if let Some(fault) = lost {
                     return self.connect_failed(index, fault, steps);
                 }
-                if operation.due != due {
+                if operation.due() != due {
                     let deadline = operation.deadline;
                     self.set_times(id, due, deadline);
                 }

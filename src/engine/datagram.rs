@@ -129,7 +129,7 @@ impl Engine {
         let operation = &mut self.operations[id];
         let fault = match outcome {
             Outcome::Done(bytes) => {
-                operation.bytes = bytes;
+                operation.set_bytes(bytes);
                 operation.mark(|flags| flags.at_once = true);
                 Fault::of(Status::Ok)
             }

@@ -69,7 +69,10 @@ impl Engine {
     /// already.
     pub(super) fn start_file(&mut self, index: u32, id: u32, steps: &mut impl Steps) -> bool {
         let operation = &mut self.operations[id];
-        let (done, left) = (operation.bytes, operation.buffer.len() - operation.bytes);
+        let (done, left) = (
+            operation.bytes(),
+            operation.buffer.len() - operation.bytes(),
+        );
         let Some(mut payload) = operation.payload.take() else {
             debug_assert!(false, "the lane is idle, so its file is here");
             return false;

@@ -109,6 +109,8 @@ pub struct Flags {
     pub all: bool,
     /// A send of a file: its buffer is no memory, only a length.
     pub file: bool,
+    /// See `Operation::due`.
+    pub has_due: bool,
     /// A shutdown's directions; a close's ways.
     pub receive: bool,
     pub send: bool,
@@ -165,6 +167,13 @@ bits! {
     cuts = 12,
     at_once = 13,
     file = 14,
+    has_due = 15,
+}
+
+impl PackedFlags {
+    fn has_due(self) -> bool {
+        self.0 & 1 << 15 != 0
+    }
 }
 
 /// What is begun.
@@ -225,10 +234,8 @@ pub struct Operation {
     /// The application's buffer, or, while it is pending, the copy of it in the payload.
     pub buffer: Buffer,
     pub payload: Option<Box<Payload>>,
-    /// Bytes sent or received so far; for a look-up, the addresses that were found.
-    pub bytes: usize,
-    /// When a timer is done, or the next attempt of a race begins.
-    pub due: Tick,
+    /// See `bytes` and `due`.
+    progress: u64,
     /// When it times out.
     pub deadline: Tick,
     pub node: Node,
@@ -243,7 +250,7 @@ pub struct Operation {
 }
 
 /// There are many of them.
-const _: () = assert!(size_of::<Operation>() <= 104 || cfg!(not(target_pointer_width = "64")));
+const _: () = assert!(size_of::<Operation>() <= 96 || cfg!(not(target_pointer_width = "64")));
 
 impl Default for Operation {
     fn default() -> Operation {
@@ -256,8 +263,7 @@ impl Default for Operation {
             user_data: UserData::NONE,
             buffer: Buffer::EMPTY,
             payload: None,
-            bytes: 0,
-            due: Tick::NEVER,
+            progress: 0,
             deadline: Tick::NEVER,
             node: Node::default(),
             os_error: OsError(0),
@@ -278,13 +284,13 @@ impl Operation {
             socket: begin.socket,
             buffer: begin.buffer,
             payload: begin.payload,
-            due: Tick::of(begin.due),
             deadline: Tick::of(begin.deadline),
             kind: begin.kind,
             flags: begin.flags.pack(),
             epoch: begin.epoch,
             ..Operation::default()
         };
+        self.set_due(Tick::of(begin.due));
         if let Some(Payload::Copy { bytes, .. }) = self.payload.as_deref_mut() {
             self.buffer = Buffer::of_box(bytes);
         }
@@ -292,6 +298,41 @@ impl Operation {
 
     pub fn flags(&self) -> Flags {
         self.flags.unpack()
+    }
+
+    /// Bytes sent or received so far; for a look-up, the addresses that were found. None while
+    /// something is due.
+    pub fn bytes(&self) -> usize {
+        match self.flags.has_due() {
+            true => 0,
+            false => self.progress as usize,
+        }
+    }
+
+    pub fn set_bytes(&mut self, bytes: usize) {
+        debug_assert!(!self.flags.has_due());
+        self.progress = bytes as u64;
+    }
+
+    /// When a timer is done, the next attempt of a race begins, or something is tried again.
+    pub fn due(&self) -> Tick {
+        match self.flags.has_due() {
+            true => Tick(self.progress),
+            false => Tick::NEVER,
+        }
+    }
+
+    /// Nothing has been moved yet.
+    pub fn set_due(&mut self, due: Tick) {
+        if due == self.due() {
+            return;
+        }
+        debug_assert_eq!(self.bytes(), 0);
+        self.mark(|flags| flags.has_due = due != Tick::NEVER);
+        self.progress = match due {
+            Tick::NEVER => 0,
+            Tick(tick) => tick,
+        };
     }
 
     pub fn mark(&mut self, change: impl FnOnce(&mut Flags)) {
@@ -314,6 +355,9 @@ impl Operation {
     pub fn finish(&mut self, fault: Fault) {
         debug_assert_eq!(self.phase, Phase::Queued);
         self.phase = Phase::Finished;
+        if self.flags.has_due() {
+            self.set_due(Tick::NEVER);
+        }
         self.status = fault.status;
         self.os_error = fault.os_error;
         if let Some(Payload::Copy { given, .. }) = self.payload.as_deref() {
@@ -327,7 +371,7 @@ impl Operation {
         self.phase = Phase::Queued;
         self.finish(Fault::of(status));
         self.phase = Phase::Free;
-        self.bytes = 0;
+        self.progress = 0;
     }
 
     /// The socket that an accept has brought; 0 is none.
@@ -341,13 +385,13 @@ impl Operation {
     /// The completion as the application gets it, but for the handles.
     pub fn completion(&self) -> asock_result {
         let (value, bytes, flags) = match self.kind {
-            Kind::Resolve if self.bytes > self.buffer.len() => {
-                (self.bytes as u64, 0, ASOCK_RESULT_TRUNCATED)
+            Kind::Resolve if self.bytes() > self.buffer.len() => {
+                (self.bytes() as u64, 0, ASOCK_RESULT_TRUNCATED)
             }
-            Kind::Resolve => (self.bytes as u64, 0, 0),
+            Kind::Resolve => (self.bytes() as u64, 0, 0),
             Kind::Accept => (self.brought(), 0, 0),
-            _ if self.flags().truncated => (0, self.bytes, ASOCK_RESULT_TRUNCATED),
-            _ => (0, self.bytes, 0),
+            _ if self.flags().truncated => (0, self.bytes(), ASOCK_RESULT_TRUNCATED),
+            _ => (0, self.bytes(), 0),
         };
         asock_result {
             op: 0,
@@ -378,12 +422,12 @@ impl Operation {
         });
         let truncated = truncated.unwrap_or(length > self.buffer.len());
         self.mark(|flags| flags.truncated = truncated);
-        self.bytes = length.min(self.buffer.len());
+        self.set_bytes(length.min(self.buffer.len()));
     }
 
     /// So many bytes more were sent or received.
     pub fn moved(&mut self, bytes: usize) {
-        self.bytes += bytes;
+        self.set_bytes(self.bytes() + bytes);
         if let Some(message) = self.payload.as_deref_mut().and_then(Payload::message_mut) {
             message.advance(bytes);
         }
@@ -417,8 +461,8 @@ impl Nodes for Operations {
 
     /// Whichever comes first: a timer is done, or a race goes on, or the time is over.
     fn deadline(&self, id: u32) -> u64 {
-        let Operation { due, deadline, .. } = &self[id];
-        due.0.min(deadline.0)
+        let operation = &self[id];
+        operation.due().0.min(operation.deadline.0)
     }
 }
 

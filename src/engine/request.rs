@@ -29,7 +29,7 @@ impl Engine {
 
 /// The request for an operation's next move.
 pub(super) fn request_of(operation: &Operation) -> Request<'_> {
-    let rest = operation.buffer.part(operation.bytes);
+    let rest = operation.buffer.part(operation.bytes());
     let flags = operation.flags();
     let (datagram, empty) = (flags.datagram, operation.buffer.is_empty());
     // A receive of nothing takes nothing, so a datagram stays where it is.

@@ -449,7 +449,7 @@ impl Engine {
                 if let Some(fault) = socket.broken().or(operation.fate.map(Fault::of)) {
                     self.leave_queue(id);
                     self.finish(id, fault);
-                } else if operation.due != Tick::NEVER {
+                } else if operation.due() != Tick::NEVER {
                     return false; // It is tried again then.
                 } else if operation.kind == Kind::Connect {
                     return self.start_change(index, id, steps);
@@ -525,7 +525,7 @@ impl Engine {
     fn finish_outcome(&mut self, id: u32, outcome: Outcome, steps: &mut impl Steps) {
         let fault = match outcome {
             Outcome::Done(bytes) => {
-                self.operations[id].bytes = bytes;
+                self.operations[id].set_bytes(bytes);
                 Fault::of(Status::Ok)
             }
             Outcome::Failed(error) => Fault::system(error),
@@ -548,7 +548,7 @@ impl Engine {
     /// The deadline of a pending operation is set anew, or taken away.
     pub fn set_deadline(&mut self, id: u32, deadline: Option<u64>) {
         if self.operations[id].phase == Phase::Queued {
-            let due = self.operations[id].due;
+            let due = self.operations[id].due();
             self.set_times(id, due, Tick::of(deadline));
         }
     }
@@ -557,7 +557,7 @@ impl Engine {
     pub(super) fn set_times(&mut self, id: u32, due: Tick, deadline: Tick) {
         self.timers.remove(&mut self.operations, id);
         let operation = &mut self.operations[id];
-        operation.due = due;
+        operation.set_due(due);
         operation.deadline = deadline;
         self.set_alarm(id);
     }
@@ -565,7 +565,7 @@ impl Engine {
     /// Arms an operation's timer if it needs one.
     fn set_alarm(&mut self, id: u32) {
         let operation = &self.operations[id];
-        if (operation.due, operation.deadline) != (Tick::NEVER, Tick::NEVER) {
+        if (operation.due(), operation.deadline) != (Tick::NEVER, Tick::NEVER) {
             self.timers.insert(&mut self.operations, id);
         }
     }
@@ -575,7 +575,7 @@ impl Engine {
         self.timers.advance(&mut self.operations, now);
         while let Some(id) = self.timers.take_due(&mut self.operations) {
             let operation = &self.operations[id];
-            let due = operation.due.has_come(now);
+            let due = operation.due().has_come(now);
             let deadline = operation.deadline;
             match operation.kind {
                 Kind::Timer if due => self.finish(id, Fault::of(Status::Ok)),

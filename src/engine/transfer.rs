@@ -18,18 +18,18 @@ impl Engine {
             return self.datagram_sent(index, id, outcome, steps);
         }
         if let Outcome::Done(bytes) = outcome {
-            let at_once = operation.bytes == 0 && bytes == operation.buffer.len();
+            let at_once = operation.bytes() == 0 && bytes == operation.buffer.len();
             operation.moved(bytes);
             if at_once {
                 operation.mark(|flags| flags.at_once = true);
             } else {
                 steps.sent(index, bytes);
             }
-            if operation.bytes < operation.buffer.len() && operation.fate.is_none() {
+            if operation.bytes() < operation.buffer.len() && operation.fate.is_none() {
                 return; // The rest goes on as soon as there is room.
             }
         }
-        let complete = operation.bytes == operation.buffer.len();
+        let complete = operation.bytes() == operation.buffer.len();
         let mut fault = match (outcome, operation.fate) {
             (Outcome::Done(_), _) if complete => Fault::of(Status::Ok),
             (Outcome::Failed(error), _) => Fault::system(error),
@@ -51,7 +51,7 @@ impl Engine {
         }
         if breaks(fault) {
             self.broke(index, fault, steps);
-        } else if self.operations[id].bytes > 0 {
+        } else if self.operations[id].bytes() > 0 {
             self.cut_sends(index, id, fault);
         }
     }
@@ -88,7 +88,7 @@ impl Engine {
             },
             Outcome::Done(bytes) => {
                 operation.moved(bytes);
-                let more = operation.flags().all && operation.bytes < operation.buffer.len();
+                let more = operation.flags().all && operation.bytes() < operation.buffer.len();
                 match operation.fate {
                     None if more => return, // The rest of the buffer is still to be filled.
                     Some(fate) if more => Fault::of(fate),

@@ -307,18 +307,18 @@ impl Worker {
                 }
             }
             Kind::Send | Kind::SendTo => {
-                shared.counters.bytes_sent += operation.bytes as u64;
+                shared.counters.bytes_sent += operation.bytes() as u64;
                 // What had left bit by bit was taken off as it left.
                 let told = if operation.flags().at_once {
                     0
                 } else {
-                    operation.bytes
+                    operation.bytes()
                 };
                 let record = shared.sockets.at(operation.socket);
                 record.queued -= (operation.buffer.len() - told) as u64;
             }
             kind if kind.receives() && !operation.flags().peek => {
-                shared.counters.bytes_received += operation.bytes as u64;
+                shared.counters.bytes_received += operation.bytes() as u64;
             }
             _ => {}
         }

@@ -250,7 +250,7 @@ impl Desk {
         self.engine.deliver(id);
         let operation = self.seat.at(id);
         self.epoch += u8::from(operation.flags().cuts);
-        Some((id, operation.status, operation.bytes))
+        Some((id, operation.status, operation.bytes()))
     }
 
     /// Makes all results visible.

@@ -336,7 +336,7 @@ impl Run {
             let number = self.by_id[id as usize].take();
             let number = number.expect("an operation finishes once");
             let operation = &mut self.engine.operations[id];
-            let (status, bytes) = (operation.status, operation.bytes);
+            let (status, bytes) = (operation.status, operation.bytes());
             let flags = operation.flags();
             operation.payload = None;
             operation.phase = Phase::Free;

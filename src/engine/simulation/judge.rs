@@ -20,7 +20,7 @@ impl Simulation {
         self.engine.deliver(record.id);
         let operation = self.seat.at(record.id);
         let fault = operation.fault();
-        let (bytes, cuts) = (operation.bytes, operation.flags().cuts);
+        let (bytes, cuts) = (operation.bytes(), operation.flags().cuts);
         let reported = if operation.flags().at_once { 0 } else { bytes };
         let unreported = operation.buffer.len().saturating_sub(reported);
         let again = operation.payload.take();
