@@ -1,19 +1,22 @@
 //! The ports that the system chooses from for those who do not bind to one.
 
 use std::ops::RangeInclusive;
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Whether the system may choose that port by itself. Where it does not tell, it may choose any.
 pub fn may_be_chosen(port: u16) -> bool {
-    // Read once for the process: a range that is changed later is a matter of the machine's start.
-    static RANGE: OnceLock<RangeInclusive<u16>> = OnceLock::new();
-    let range = RANGE.get_or_init(|| {
+    // Read once for the process: a range that is changed later is a matter of the machine's start. No lock guards it:
+    // a child of fork would wait for ever for a thread that has stayed with its parent.
+    static RANGE: AtomicU32 = AtomicU32::new(0);
+    let mut range = RANGE.load(Ordering::Relaxed);
+    if range == 0 {
         let told = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range");
-        told.ok()
-            .and_then(|told| range_of(&told))
-            .unwrap_or(1..=u16::MAX)
-    });
-    range.contains(&port)
+        let told = told.ok().and_then(|told| range_of(&told));
+        let (first, last) = told.unwrap_or(1..=u16::MAX).into_inner();
+        range = u32::from(first) << 16 | u32::from(last);
+        RANGE.store(range, Ordering::Relaxed);
+    }
+    ((range >> 16) as u16..=range as u16).contains(&port)
 }
 
 fn range_of(told: &str) -> Option<RangeInclusive<u16>> {
