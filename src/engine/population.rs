@@ -7,9 +7,10 @@
 
 use super::arrival::Standing;
 use super::operation;
-use super::record::{Marks, Rare};
+use super::record::{Marks, Rare, Settings};
 use super::seat::{Seat, Service, Shared};
 use crate::address::{Address, Family};
+use crate::foreign;
 use crate::handle::Handle;
 use crate::status::{Answer, Status};
 use crate::sys::{outside, Kind, RawDescriptor};
@@ -74,12 +75,17 @@ impl Population {
     }
 
     /// A place for a socket that an accept may bring; its handle to be.
-    pub fn reserve(self: &Arc<Self>, rare: Option<Box<Rare>>) -> Answer<u64> {
+    /// `settings` are its own, and where it may need it there is room for a rare peer.
+    pub fn reserve(self: &Arc<Self>, settings: Option<Settings>, roomy: bool) -> Answer<u64> {
         let seat = self.least_loaded()?;
         let mut shared = seat.lock();
         if !shared.is_seat_of(self) {
             return Err(Status::BadHandle);
         }
+        let rare = match settings {
+            None if !roomy => None,
+            settings => Some(shared.spares.take(settings.unwrap_or_default())?),
+        };
         let (slot, handle) = seat
             .new_socket(&mut shared)
             .map_err(|_| Status::OutOfMemory)?;
@@ -130,7 +136,7 @@ impl Population {
         record.kind = arriving.kind;
         record.family = arriving.family;
         record.descriptor = Some(outside::claim(arriving.descriptor));
-        // Where there is no memory for a rare one, it stays unknown.
+        // For a rare one there is room since `reserve`.
         let _ = arriving.peer != Address::NONE && record.set_peer(&arriving.peer);
         let marks = &mut record.marks;
         marks.set(Marks::ARRIVED);
@@ -142,9 +148,50 @@ impl Population {
         if arriving.adopted {
             marks.set(Marks::ADOPTED);
         }
+        let spare = record.take_needless();
+        shared.spares.keep(spare);
         shared.sockets.validate(slot);
         shared.reserved -= 1;
         Ok(())
+    }
+}
+
+/// Places for the rare things of sockets, which are used again, so that a server in its steady state
+/// makes none.
+#[derive(Default)]
+pub struct Spares {
+    #[allow(
+        clippy::vec_box,
+        reason = "the boxes go to and fro, and none is made on the way"
+    )]
+    free: Vec<Box<Rare>>,
+    /// How many were made; there is room for all of them.
+    made: usize,
+}
+
+impl Spares {
+    fn take(&mut self, settings: Settings) -> Answer<Box<Rare>> {
+        let rare = Rare {
+            settings,
+            peer: Address::NONE,
+        };
+        if let Some(mut spare) = self.free.pop() {
+            *spare = rare;
+            return Ok(spare);
+        }
+        let room = self.free.try_reserve(self.made + 1);
+        room.map_err(|_| Status::OutOfMemory)?;
+        let made = foreign::try_box(rare).ok_or(Status::OutOfMemory)?;
+        self.made += 1;
+        Ok(made)
+    }
+
+    /// One that nobody needs any more.
+    pub fn keep(&mut self, rare: Option<Box<Rare>>) {
+        match rare {
+            Some(rare) if self.free.len() < self.free.capacity() => self.free.push(rare),
+            _ => {}
+        }
     }
 }
 

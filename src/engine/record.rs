@@ -106,15 +106,6 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// As the rare things of a socket that is to come.
-    pub fn boxed(self) -> Answer<Box<Rare>> {
-        let rare = Rare {
-            settings: self,
-            peer: Address::NONE,
-        };
-        foreign::try_box(rare).ok_or(Status::OutOfMemory)
-    }
-
     pub fn kept(&self) -> impl Iterator<Item = (SocketOption, i64)> + '_ {
         let pairs = SocketOption::ALL.iter().zip(&self.system);
         pairs.filter_map(|(&option, value)| Some((option, (*value)?)))
@@ -192,10 +183,8 @@ impl SocketRecord {
 
     /// What its accepted connections take over: what is the library's own, and how long a close
     /// lingers, which the library has to know. The system hands on all else by itself.
-    pub fn heritage(&self) -> Answer<Option<Box<Rare>>> {
-        let Some(kept) = self.kept() else {
-            return Ok(None);
-        };
+    pub fn heritage(&self) -> Option<Settings> {
+        let kept = self.kept()?;
         let linger = SocketOption::LingerS as usize;
         let mut settings = Settings {
             send_timeout_ms: kept.send_timeout_ms,
@@ -205,10 +194,14 @@ impl SocketRecord {
         };
         settings.system[linger] = kept.system[linger];
         let times = settings.send_timeout_ms | settings.receive_timeout_ms;
-        if times | settings.send_queue_limit == 0 && settings.system[linger].is_none() {
-            return Ok(None);
-        }
-        settings.boxed().map(Some)
+        let any = times | settings.send_queue_limit != 0 || settings.system[linger].is_some();
+        any.then_some(settings)
+    }
+
+    /// The place for its rare things, if nothing is in it.
+    pub fn take_needless(&mut self) -> Option<Box<Rare>> {
+        let is_needed = self.marks.has(Marks::PEER_IS_RARE) || self.heritage().is_some();
+        self.rare.take_if(|_| !is_needed)
     }
 
     /// Closes what the worker has never heard of, or cannot close any more.

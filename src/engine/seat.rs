@@ -14,7 +14,7 @@ use super::inbox::{Event, Inbox, NameAnswer};
 use super::messages::Messages;
 use super::operation::{Kind, Operation, Payload, NONE};
 use super::pins::Pins;
-use super::population::Population;
+use super::population::{Population, Spares};
 use super::record::{Chain, Marks, OperationState, SocketRecord, Stage};
 use super::resolver::Resolver;
 use super::slots::Slots;
@@ -67,6 +67,7 @@ pub struct Shared {
     /// A drain that the worker has not seen yet.
     pub drain: bool,
     pub waker: Option<Waker>,
+    pub(super) spares: Spares,
     /// Places for sockets that accepts may bring.
     pub reserved: u32,
     /// The sockets of the whole runtime.
@@ -128,6 +129,7 @@ impl Seat {
                 stopping: false,
                 drain: false,
                 waker: None,
+                spares: Spares::default(),
                 reserved: 0,
                 population: None,
                 resolver: None,
@@ -171,6 +173,8 @@ impl Seat {
 
     /// The socket's slot may be used anew.
     pub fn release_socket(&self, shared: &mut Shared, id: u32) {
+        let rare = shared.sockets.at(id).rare.take();
+        shared.spares.keep(rare);
         shared.sockets.release(id);
         self.load
             .store(shared.sockets.used() as u32, Ordering::Relaxed);
@@ -186,6 +190,8 @@ impl Seat {
         if !shared.is_seat_of(population) {
             return;
         }
+        let rare = shared.sockets.at(slot).rare.take();
+        shared.spares.keep(rare);
         shared.sockets.release(slot);
         shared.reserved -= 1;
         self.load
@@ -499,6 +505,7 @@ impl Shared {
         self.registry = Registry::default();
         self.population = None;
         self.reserved = 0;
+        self.spares = Spares::default();
         self.resolver = None;
         self.files = None;
         self.returned = Vec::new();

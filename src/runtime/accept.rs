@@ -1,9 +1,10 @@
 //! Beginning to accept: the place of the socket to come is made before anything waits for it.
 
 use super::submit::{in_service, must_be_seen, socket_of, submit, timeout, Draft};
+use crate::address::Family;
 use crate::engine::operation::Kind;
 use crate::engine::population::{Arriving, Population};
-use crate::engine::record::Rare;
+use crate::engine::record::Settings;
 use crate::foreign::{Buffer, Notify};
 use crate::status::{Answer, Status};
 use std::sync::Arc;
@@ -15,8 +16,13 @@ pub(super) struct Place {
 }
 
 impl Place {
-    pub fn new(population: &Arc<Population>, rare: Option<Box<Rare>>) -> Answer<Place> {
-        let handle = population.reserve(rare)?;
+    /// With settings of its own, and room for a peer that is not noted in place.
+    pub fn new(
+        population: &Arc<Population>,
+        settings: Option<Settings>,
+        roomy: bool,
+    ) -> Answer<Place> {
+        let handle = population.reserve(settings, roomy)?;
         Ok(Place {
             population: population.clone(),
             handle: Some(handle),
@@ -45,10 +51,11 @@ pub fn begin_accept(listener: u64, notify: Notify) -> Answer<()> {
     must_be_seen(&shared, &notify)?;
     in_service(&shared)?;
     let population = shared.population()?;
-    let heritage = shared.sockets.at(handle.slot).heritage()?;
+    let record = shared.sockets.at(handle.slot);
+    let (heritage, roomy) = (record.heritage(), record.family != Family::Ipv4);
     // Two seats are never locked at once.
     drop(shared);
-    let mut place = Place::new(&population, heritage)?;
+    let mut place = Place::new(&population, heritage, roomy)?;
     let (seat, handle, mut shared) = socket_of(listener)?;
     in_service(&shared)?;
     let record = shared.sockets.at(handle.slot);

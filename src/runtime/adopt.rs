@@ -6,7 +6,7 @@ use super::{runtime_of, seat_of};
 use crate::address::{Address, Family};
 use crate::engine::arrival::Standing;
 use crate::engine::population::Arriving;
-use crate::engine::record::{Marks, Rare, Settings};
+use crate::engine::record::{Marks, Settings};
 use crate::handle::HandleKind;
 use crate::status::{Answer, Status};
 use crate::sys::outside::{self, Found};
@@ -21,7 +21,8 @@ pub fn adopt(runtime: u64, number: i64) -> Answer<u64> {
         in_service(&shared)?;
         shared.waits_itself
     };
-    let place = Place::new(&runtime.sockets, settings_of(descriptor, &found)?)?;
+    let roomy = found.family != Family::Ipv4;
+    let place = Place::new(&runtime.sockets, settings_of(descriptor, &found)?, roomy)?;
     let standing = match found.peer {
         _ if found.listening => Standing::Listening,
         Some(_) => Standing::Connected,
@@ -45,7 +46,7 @@ pub fn adopt(runtime: u64, number: i64) -> Answer<u64> {
 }
 
 /// What the library has to know of a descriptor's options: a close that lingers would stop a worker.
-fn settings_of(descriptor: RawDescriptor, found: &Found) -> Answer<Option<Box<Rare>>> {
+fn settings_of(descriptor: RawDescriptor, found: &Found) -> Answer<Option<Settings>> {
     let (family, option) = (found.family, SocketOption::LingerS);
     let linger = option::get(descriptor, family, found.kind, option).map_err(Status::of_os)?;
     if linger < 0 {
@@ -53,7 +54,7 @@ fn settings_of(descriptor: RawDescriptor, found: &Found) -> Answer<Option<Box<Ra
     }
     let mut settings = Settings::default();
     settings.system[option as usize] = Some(linger);
-    settings.boxed().map(Some)
+    Ok(Some(settings))
 }
 
 pub fn release(socket: u64) -> Answer<i64> {
