@@ -511,12 +511,13 @@
 #define ASOCK_OPTION_RECEIVE_BUFFER 8
 
 /**
- * Option: 1 lets a socket take a local address that an old connection still holds (SO_REUSEADDR).
+ * Option: 1 lets a socket take a local address that an old connection still holds (SO_REUSEADDR). Unless it was set,
+ * `asock_bind` turns it on for a stream socket, so that a server can start again at once.
  */
 #define ASOCK_OPTION_REUSE_ADDRESS 9
 
 /**
- * Option: 1 lets several sockets share a local address (SO_REUSEPORT).
+ * Option: 1 lets several sockets share a local address (SO_REUSEPORT); each of them sets it before `asock_bind`.
  */
 #define ASOCK_OPTION_REUSE_PORT 10
 

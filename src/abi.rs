@@ -187,9 +187,10 @@ pub const ASOCK_OPTION_LINGER_S: u32 = 6;
 pub const ASOCK_OPTION_SEND_BUFFER: u32 = 7;
 /// Option: bytes of the system's receive buffer. What is read back may differ: Linux doubles it.
 pub const ASOCK_OPTION_RECEIVE_BUFFER: u32 = 8;
-/// Option: 1 lets a socket take a local address that an old connection still holds (SO_REUSEADDR).
+/// Option: 1 lets a socket take a local address that an old connection still holds (SO_REUSEADDR). Unless it was set,
+/// `asock_bind` turns it on for a stream socket, so that a server can start again at once.
 pub const ASOCK_OPTION_REUSE_ADDRESS: u32 = 9;
-/// Option: 1 lets several sockets share a local address (SO_REUSEPORT).
+/// Option: 1 lets several sockets share a local address (SO_REUSEPORT); each of them sets it before `asock_bind`.
 pub const ASOCK_OPTION_REUSE_PORT: u32 = 10;
 /// Option: 1 permits datagrams to broadcast addresses.
 pub const ASOCK_OPTION_BROADCAST: u32 = 11;
