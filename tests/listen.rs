@@ -81,27 +81,6 @@ fn two_sockets_that_are_bound_to_one_address_cannot_both_listen() {
     new_socket(&recorder.completion_of(op));
 }
 
-/// The system chooses a port that no other socket has, however many choose at a time.
-#[test]
-fn ports_that_are_chosen_at_a_time_are_distinct() {
-    let runtime = Runtime::on_worker();
-    let ports: Vec<u16> = std::thread::scope(|scope| {
-        let bind_many = || {
-            let sockets = (0..500).map(|_| {
-                let socket = runtime.open();
-                assert_eq!(bind(socket, "127.0.0.1", 0), ASOCK_OK);
-                port(socket)
-            });
-            sockets.collect::<Vec<u16>>()
-        };
-        let threads = [scope.spawn(bind_many), scope.spawn(bind_many)];
-        let ports = threads.map(|thread| thread.join().expect("it ends"));
-        ports.into_iter().flatten().collect()
-    });
-    let distinct: std::collections::BTreeSet<u16> = ports.iter().copied().collect();
-    assert_eq!(distinct.len(), ports.len());
-}
-
 #[test]
 fn an_address_can_be_listened_on_again_at_once() {
     let runtime = Runtime::on_worker();
