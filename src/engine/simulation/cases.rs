@@ -1,6 +1,7 @@
 //! Single cases, step by step: those in which the schedules found mistakes, and those that are
 //! easily got wrong. Here the test itself is the driver, and says when and how a request ends.
 
+mod arrivals;
 mod files;
 
 use crate::address::{Address, Family};
@@ -40,6 +41,8 @@ struct Script {
     /// Why an accepted connection is not handed over.
     homeless: Option<Fault>,
     discarded: usize,
+    /// The present tick.
+    time: u64,
     /// Payloads that threads for files have, and whether they give them back unbegun.
     #[allow(clippy::vec_box, reason = "as they travel")]
     away: Vec<Box<Payload>>,
@@ -88,7 +91,7 @@ impl Steps for Script {
     }
 
     fn now(&self) -> u64 {
-        0
+        self.time
     }
 
     fn adopt(&mut self, _socket: u32, _attempt: u32, _remote: &Address) -> Result<(), Fault> {
