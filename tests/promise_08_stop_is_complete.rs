@@ -9,8 +9,10 @@ mod common;
 use asock::*;
 use common::allocations::{live_bytes, Counting};
 use common::c::{run, Workshop};
+use common::server::{self, Place};
 use common::*;
 use std::ffi::c_void;
+use std::net::TcpStream;
 use std::process::Command;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -272,6 +274,7 @@ fn live_and_die(delivery: u32, listener: &Listener, refused: &Refused) {
     recorder.wait_for(2);
     recorder.receive(socket, &Memory::new(100), 0);
     recorder.timer(NEVER_MS);
+    let server = listen_and_accept(&runtime, &recorder);
     if runtime.delivers_on_poll() {
         let mut number = 0;
         // SAFETY: it may be written.
@@ -282,7 +285,25 @@ fn live_and_die(delivery: u32, listener: &Listener, refused: &Refused) {
         assert_eq!(asock_forget(op), ASOCK_OK);
     }
     runtime.stop();
-    drop(peer);
+    drop((peer, server));
+}
+
+/// Listeners with accepts, done and pending, with connections that nobody has accepted, and the file of a unix socket. Gives
+/// what must outlive them.
+fn listen_and_accept(runtime: &Runtime, recorder: &Recorder) -> (Place, Vec<TcpStream>) {
+    let server = server::listener(runtime);
+    let place = Place::new();
+    let other = runtime.open();
+    assert_eq!(server::bind(other, &place.host(), 0), ASOCK_OK);
+    assert_eq!(server::listen(other, 0), ASOCK_OK);
+    recorder.accept(other);
+    let mut clients = vec![server::client(server)];
+    recorder.accepted(server);
+    clients.push(server::client(server));
+    let accepted = recorder.accepted(server);
+    recorder.receive(accepted, &Memory::new(4), 0);
+    clients.push(server::client(server));
+    (place, clients)
 }
 
 #[test]
