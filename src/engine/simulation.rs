@@ -13,6 +13,7 @@ mod cases;
 mod datagrams;
 mod inbox;
 mod judge;
+mod listeners;
 mod ports;
 mod record;
 mod schedules;
