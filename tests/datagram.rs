@@ -93,6 +93,37 @@ fn sends_to_several_go_out_in_order() {
 }
 
 #[test]
+fn several_that_have_come_are_received_one_after_the_other() {
+    on_both(|runtime| {
+        let recorder = runtime.recorder();
+        let (socket, peer) = pair(&runtime);
+        let peer_address = remote(socket).expect("connected");
+        for _ in 0..5 {
+            let waiting = recorder.receive(socket, &Memory::new(1), 0);
+            assert_pending(&runtime, waiting);
+            for number in 0..11 {
+                peer.send(&[number; 3]).expect("it goes");
+            }
+            recorder.completion_of(waiting);
+            for number in 1..11 {
+                if number % 2 == 0 {
+                    recorder.expect_from(socket, &[number; 3], &peer_address);
+                } else {
+                    assert_eq!(recorder.take(socket, 9, 0).1, [number; 3]);
+                }
+            }
+        }
+        // The same with nothing but receives of the other sort.
+        for number in 0..5 {
+            peer.send(&[number; 3]).expect("it goes");
+        }
+        for number in 0..5 {
+            assert_eq!(recorder.take(socket, 9, 0).1, [number; 3]);
+        }
+    });
+}
+
+#[test]
 fn plain_sends_and_receives_on_a_connected_one() {
     on_both(|runtime| {
         let recorder = runtime.recorder();

@@ -10,6 +10,7 @@ use common::datagram::*;
 use common::*;
 use std::net::UdpSocket;
 use std::os::unix::net::UnixDatagram;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 const RECEIVE: u32 = ASOCK_KIND_RECEIVE;
@@ -412,6 +413,50 @@ fn a_send_waits_for_room_and_goes_on() {
             assert_eq!((completion.status, completion.bytes), (ASOCK_OK, 3));
         }
     });
+}
+
+/// Time that this thread has spent on a processor.
+fn thread_time() -> Duration {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: `time` may be written.
+    let status = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    assert_eq!(status, 0);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+#[test]
+fn a_send_that_waits_costs_next_to_nothing() {
+    for connects in [false, true] {
+        let runtime = Runtime::on_worker();
+        let full = Full::new(&format!("idle-{connects}"));
+        let times = Arc::new(Mutex::new(Vec::new()));
+        let noted = Arc::clone(&times);
+        // The callbacks run on the worker, so it is its time.
+        let recorder = runtime.recorder_with(move |_| {
+            let mut noted = noted.lock().expect("nobody panics with it");
+            noted.push(thread_time());
+        });
+        let socket = match connects {
+            true => connected_to(&runtime, &full.address),
+            false => open(&runtime),
+        };
+        recorder.timer(0);
+        recorder.wait_for(1);
+        let limit_ms = 300;
+        set(socket, ASOCK_OPTION_SEND_TIMEOUT_MS, limit_ms);
+        match connects {
+            true => recorder.send(socket, &Memory::new(9), 0),
+            false => recorder.send_to(socket, &Memory::new(9), 0, &full.address),
+        };
+        assert_eq!(recorder.wait_for(2)[1].status, ASOCK_TIMED_OUT);
+        let times = times.lock().expect("nobody panics with it");
+        let spent = times[1] - times[0];
+        let half = Duration::from_millis(limit_ms as u64 / 2);
+        assert!(spent < half, "{spent:?} of {limit_ms} ms");
+    }
 }
 
 #[test]

@@ -124,6 +124,8 @@ struct Record {
     bytes: Vec<u8>,
     port: u16,
     status: Option<Status>,
+    /// The first operation that was begun when its end was known.
+    known: usize,
 }
 
 struct Run {
@@ -229,6 +231,7 @@ impl Run {
             bytes,
             port,
             status: None,
+            known: 0,
         });
         self.seat.at(id as u32).begin(Begin {
             kind,
@@ -348,9 +351,11 @@ impl Run {
     }
 
     fn judge(&mut self, number: usize, status: Status, bytes: usize, truncated: bool) {
+        let known = self.records.len();
         let record = &mut self.records[number];
         assert_eq!(record.status, None);
         record.status = Some(status);
+        record.known = known;
         self.statuses.push(status);
         let (front, rest) = read(&record.region).split_at(MARGIN);
         let (middle, back) = rest.split_at(record.buffer.len());
@@ -391,6 +396,20 @@ impl Run {
             }
         } else {
             assert_eq!(bytes, 0);
+        }
+    }
+
+    /// What stood behind a connect that failed went nowhere, up to the next connect.
+    fn check_behind(&self) {
+        for (number, connect) in self.records.iter().enumerate() {
+            if connect.kind != Kind::Connect || connect.status == Some(Status::Ok) {
+                continue;
+            }
+            let behind = &self.records[number + 1..connect.known];
+            let behind = behind.iter().take_while(|one| one.kind != Kind::Connect);
+            for send in behind.filter(|one| one.kind.sends()) {
+                assert_ne!(send.status, Some(Status::Ok), "behind {number}");
+            }
         }
     }
 
@@ -448,6 +467,7 @@ impl Run {
         );
         assert_eq!(self.left, self.world.system.sent.len());
         self.check_peers();
+        self.check_behind();
         self.statuses
     }
 }
