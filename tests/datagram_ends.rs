@@ -454,8 +454,9 @@ fn a_send_that_waits_costs_next_to_nothing() {
         assert_eq!(recorder.wait_for(2)[1].status, ASOCK_TIMED_OUT);
         let times = times.lock().expect("nobody panics with it");
         let spent = times[1] - times[0];
-        let half = Duration::from_millis(limit_ms as u64 / 2);
-        assert!(spent < half, "{spent:?} of {limit_ms} ms");
+        // Where the machine is busy, a worker that spins does not get all of that either.
+        let little = Duration::from_millis(limit_ms as u64 / 10);
+        assert!(spent < little, "{spent:?} of {limit_ms} ms");
     }
 }
 
