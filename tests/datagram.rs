@@ -124,6 +124,28 @@ fn several_that_have_come_are_received_one_after_the_other() {
 }
 
 #[test]
+fn two_hundred_and_fifty_six_there_and_back() {
+    for host in ["127.0.0.1", "::1"] {
+        on_both(|runtime| {
+            let recorder = runtime.recorder();
+            let ends = [(); 2].map(|()| bound(&runtime, host));
+            for (socket, _) in ends {
+                // The system takes that as the least that it allows.
+                assert_eq!(set(socket, ASOCK_OPTION_SEND_BUFFER, 0), ASOCK_OK);
+                assert_eq!(set(socket, ASOCK_OPTION_RECEIVE_BUFFER, 0), ASOCK_OK);
+            }
+            for number in 0..=255_u8 {
+                let bytes: Vec<u8> = pattern(300).iter().map(|byte| byte ^ number).collect();
+                for (one, other) in [(0, 1), (1, 0)] {
+                    recorder.put_to(ends[one].0, &bytes, &ends[other].1);
+                    recorder.expect_from(ends[other].0, &bytes, &ends[one].1);
+                }
+            }
+        });
+    }
+}
+
+#[test]
 fn plain_sends_and_receives_on_a_connected_one() {
     on_both(|runtime| {
         let recorder = runtime.recorder();

@@ -150,7 +150,8 @@ pub extern "C" fn asock_listen(socket: asock_socket, backlog: i32) -> asock_stat
 ///
 /// SEND takes effect after the sends begun before it: they go out first, then the peer sees the end of the stream; sends
 /// begun later complete with ASOCK_SHUT_DOWN. RECEIVE completes the pending receives with 0 bytes; sends go on. While a
-/// connect is pending, all of it takes effect after the connect. Shutting down again is ASOCK_OK.
+/// connect is pending, all of it takes effect after the connect. Shutting down again is ASOCK_OK. Of a datagram socket the
+/// peer is told nothing, and after RECEIVE every later receive completes with 0 bytes at once.
 ///
 /// Any thread, also inside a callback; never waits. Returns ASOCK_OK; ASOCK_BAD_HANDLE; ASOCK_FORKED;
 /// ASOCK_INVALID_ARGUMENT for an unknown `how`; ASOCK_NOT_CONNECTED for a socket that is neither connected nor connecting;
