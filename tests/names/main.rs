@@ -9,6 +9,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod crowd;
+mod datagram;
 mod lookup;
 mod race;
 mod resolve;
