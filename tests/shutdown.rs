@@ -161,3 +161,30 @@ fn never_connected_and_refused() {
         assert_eq!(shut_down(), ASOCK_BAD_HANDLE);
     });
 }
+
+/// What was queued is dropped by the close, but the peer reads what had left, and an end instead of a reset.
+#[test]
+fn a_huge_send_a_shutdown_and_a_close_end_in_order() {
+    for sort in 0..3 {
+        on_both(|runtime| {
+            let recorder = runtime.recorder();
+            let (socket, mut peer) = narrow_pair(&runtime);
+            let bytes = files::noise(16 << 20, 1);
+            let file = files::file_of(&bytes);
+            match sort {
+                0 => recorder.send(socket, &Memory::of(&bytes), 0),
+                1 => recorder.send_pieces(socket, &pieces::cut(&bytes, &[99_999]), 0),
+                _ => recorder.send_file(socket, &file, 0, bytes.len()),
+            };
+            files::wait_stuck(socket, bytes.len());
+            assert_eq!(asock_shutdown(socket, ASOCK_SHUTDOWN_BOTH), ASOCK_OK);
+            assert_eq!(asock_close(socket), ASOCK_OK);
+            let completion = recorder.wait_for(1)[0];
+            completion.expect(ASOCK_KIND_SEND, ASOCK_CLOSED);
+            let mut got = Vec::new();
+            peer.read_to_end(&mut got).expect("an end, and no reset");
+            assert!(!got.is_empty() && got.len() == completion.bytes);
+            assert!(got == bytes[..got.len()]);
+        });
+    }
+}
