@@ -905,7 +905,8 @@ asock_status asock_set_log(uint32_t level,
                            void *user_data);
 
 /**
- * Starts a runtime: its worker threads, one unless `config->workers` says more, and no other until names are looked up.
+ * Starts a runtime: its worker threads, one unless `config->workers` says more, and no other until names
+ * are looked up or files are sent.
  *
  * `config` may be NULL for the defaults; it is read during the call only. `*runtime` is written on ASOCK_OK and is the
  * caller's to stop with `asock_runtime_stop`. A process may have many runtimes, which share nothing. The default
@@ -937,10 +938,11 @@ asock_status asock_runtime_drain(asock_runtime runtime);
  * `asock_end` is to collect stays until it is ended or forgotten.
  *
  * When it returns, every completion has been delivered, no thread of the runtime is left, and no callback runs or will
- * run; it waits for one that does, and for nothing else: neither for the network nor for a name server. (A thread that
- * the system's resolver holds then is left to it: it has nothing of the application's, and ends when it is let go.) On a
- * runtime that delivers on poll it wakes a waiting poller, and the calling thread itself calls the callbacks that are left;
- * records without a callback are dropped (drain first to see them all).
+ * run. It waits for one that does, and where `asock_begin_send_file` is reading, for the disk; for nothing else,
+ * neither for the network nor for a name server. (A thread that the system's resolver holds then is left to it: it has
+ * nothing of the application's, and ends when it is let go.) On a runtime that delivers on poll it wakes a waiting
+ * poller, and the calling thread itself calls the callbacks that are left; records without a callback are dropped
+ * (drain first to see them all).
  *
  * 0 stops the default runtime, if it runs, and a later use starts it anew. Any thread but the library's own: on a worker
  * of any runtime and inside any callback it gives ASOCK_WOULD_DEADLOCK and does nothing. When two threads stop one

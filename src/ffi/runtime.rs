@@ -11,7 +11,8 @@ use crate::status::{Answer, Status};
 const FIRST_CONFIG: usize = offset_of!(asock_runtime_config, spin_us) + size_of::<u32>();
 const FIRST_STATS: usize = offset_of!(asock_stats, workers) + size_of::<u32>();
 
-/// Starts a runtime: its worker threads, one unless `config->workers` says more, and no other until names are looked up.
+/// Starts a runtime: its worker threads, one unless `config->workers` says more, and no other until names
+/// are looked up or files are sent.
 ///
 /// `config` may be NULL for the defaults; it is read during the call only. `*runtime` is written on ASOCK_OK and is the
 /// caller's to stop with `asock_runtime_stop`. A process may have many runtimes, which share nothing. The default
@@ -56,10 +57,11 @@ pub extern "C" fn asock_runtime_drain(runtime: asock_runtime) -> asock_status {
 /// `asock_end` is to collect stays until it is ended or forgotten.
 ///
 /// When it returns, every completion has been delivered, no thread of the runtime is left, and no callback runs or will
-/// run; it waits for one that does, and for nothing else: neither for the network nor for a name server. (A thread that
-/// the system's resolver holds then is left to it: it has nothing of the application's, and ends when it is let go.) On a
-/// runtime that delivers on poll it wakes a waiting poller, and the calling thread itself calls the callbacks that are left;
-/// records without a callback are dropped (drain first to see them all).
+/// run. It waits for one that does, and where `asock_begin_send_file` is reading, for the disk; for nothing else,
+/// neither for the network nor for a name server. (A thread that the system's resolver holds then is left to it: it has
+/// nothing of the application's, and ends when it is let go.) On a runtime that delivers on poll it wakes a waiting
+/// poller, and the calling thread itself calls the callbacks that are left; records without a callback are dropped
+/// (drain first to see them all).
 ///
 /// 0 stops the default runtime, if it runs, and a later use starts it anew. Any thread but the library's own: on a worker
 /// of any runtime and inside any callback it gives ASOCK_WOULD_DEADLOCK and does nothing. When two threads stop one
