@@ -59,6 +59,8 @@ unsafe impl Sync for Entry {}
 pub struct End {
     pub status: asock_status,
     pub bytes: usize,
+    /// Of an accept: the new socket.
+    pub value: u64,
 }
 
 /// What goes into a call that begins an operation.
@@ -169,6 +171,7 @@ impl Pool {
                 return End {
                     status: result.status,
                     bytes: result.bytes,
+                    value: result.value,
                 };
             }
             let left = until.checked_duration_since(Instant::now());

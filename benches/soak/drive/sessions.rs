@@ -5,7 +5,10 @@ use super::pool::{Call, End, Pool, Totals};
 use super::{byte_at, stretch, Random};
 use asock::*;
 use std::ffi::CString;
+use std::fs::File;
+use std::io::Write;
 use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, FromRawFd};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -16,7 +19,13 @@ pub struct Driver<'a> {
     totals: &'a Totals,
     random: Random,
     pool: Pool,
+    /// A stream with the seed of its place, `FILE` bytes long.
+    file: File,
 }
+
+/// The length of the file, and the seed of what is in it.
+const FILE: usize = 100_000;
+const FILE_SEED: u8 = 77;
 
 impl<'a> Driver<'a> {
     pub fn new(
@@ -31,12 +40,13 @@ impl<'a> Driver<'a> {
             totals,
             random,
             pool: Pool::new(),
+            file: a_file(),
         }
     }
 
     /// Any of them, to its end.
     pub fn session(&mut self) {
-        match self.random.below(12) {
+        match self.random.below(13) {
             0 | 1 => self.echo(),
             2 => self.source(),
             3 => self.sink(),
@@ -46,6 +56,7 @@ impl<'a> Driver<'a> {
             8 => self.refused(),
             9 => self.timers(),
             10 => self.datagrams(),
+            11 => self.served(),
             _ => self.names(),
         }
         self.pool.settle(self.totals);
@@ -180,7 +191,7 @@ impl<'a> Driver<'a> {
         let seed = self.random.next() as u8;
         let (socket, connect) = self.connect(Part::Echo, seed, 0);
         let (mut sent, mut received) = (0, 0);
-        for _ in 0..1 + self.random.below(12) {
+        for _ in 0..1 + self.random.below(13) {
             let length = 1 + self.random.below(9000);
             let flags = [0, 0, ASOCK_SEND_MORE, ASOCK_SEND_COPY][self.random.below(4)];
             self.send(socket, stretch(seed, sent, length), flags);
@@ -463,6 +474,104 @@ impl<'a> Driver<'a> {
         self.close(there);
     }
 
+    /// Both ends are ours: accepted connections, vectored calls one way and a file the other.
+    fn served(&mut self) {
+        let listener = self.open(ASOCK_STREAM);
+        // Connections that have just ended hold on to their ports.
+        let reused = asock_set_option(listener, ASOCK_OPTION_REUSE_ADDRESS, 1);
+        assert_eq!(reused, ASOCK_OK);
+        // SAFETY: the host ends with a zero.
+        let bound = unsafe { asock_bind(listener, c"127.0.0.1".as_ptr(), 0) };
+        assert_eq!((bound, asock_listen(listener, 16)), (ASOCK_OK, ASOCK_OK));
+        // SAFETY: a struct of integers may be all zero.
+        let mut address: asock_address = unsafe { std::mem::zeroed() };
+        // SAFETY: it may be written.
+        let told = unsafe { asock_local_address(listener, &raw mut address) };
+        assert_eq!(told, ASOCK_OK);
+        let (count, length) = (1 + self.random.below(4), 3 + self.random.below(30_000));
+        let seed = self.random.next() as u8;
+        let accepts: Vec<_> = (0..=count).map(|_| self.accept(listener)).collect();
+        let mut clients = Vec::new();
+        for _ in 0..count {
+            let client = self.open(ASOCK_STREAM);
+            self.pool.begin(Vec::new(), |call| {
+                let (callback, user_data, op) = (call.callback, call.user_data, call.op);
+                // SAFETY: the address is copied, and the entry outlives the operation.
+                unsafe {
+                    asock_begin_connect_address(client, &raw const address, callback, user_data, op)
+                }
+            });
+            self.vectored(client, stretch(seed, 0, length), true);
+            clients.push((client, self.receive(client, FILE, ASOCK_RECEIVE_ALL)));
+        }
+        for &accept in &accepts[..count] {
+            let end = self.pool.end(accept);
+            assert_eq!(end.status, ASOCK_OK);
+            let receive = self.vectored(end.value, vec![0; length], false);
+            let received = self.pool.end(receive);
+            assert_eq!((received.status, received.bytes), (ASOCK_OK, length));
+            self.compare(receive, received, seed, 0);
+            let file = i64::from(self.file.as_raw_fd());
+            let send = self.pool.begin(Vec::new(), |call| {
+                let (callback, user_data, op) = (call.callback, call.user_data, call.op);
+                let length = FILE as u64;
+                // SAFETY: the file stays open, and the entry outlives the operation.
+                unsafe {
+                    asock_begin_send_file(end.value, file, 0, length, callback, user_data, op)
+                }
+            });
+            assert_eq!(self.expect(send, ASOCK_OK), FILE);
+            self.close(end.value);
+        }
+        for (client, receive) in clients {
+            let end = self.pool.end(receive);
+            assert_eq!((end.status, end.bytes), (ASOCK_OK, FILE));
+            self.compare(receive, end, FILE_SEED, 0);
+            self.close(client);
+        }
+        self.take_back(accepts[count]);
+        self.close(listener);
+    }
+
+    fn accept(&mut self, listener: asock_socket) -> usize {
+        self.pool.begin(Vec::new(), |call| {
+            // SAFETY: the entry outlives the operation.
+            unsafe { asock_begin_accept(listener, call.callback, call.user_data, call.op) }
+        })
+    }
+
+    /// Sends the bytes in three pieces, or fills them.
+    fn vectored(&mut self, socket: asock_socket, bytes: Vec<u8>, sends: bool) -> usize {
+        let cut = self.random.below(bytes.len());
+        self.pool.begin(bytes, |call| {
+            let (callback, user_data, op) = (call.callback, call.user_data, call.op);
+            let piece = |from: usize, to: usize| asock_buffer {
+                data: call.buffer.cast::<u8>().wrapping_add(from).cast(),
+                length: to - from,
+            };
+            let pieces = [
+                piece(0, cut / 2),
+                piece(cut / 2, cut),
+                piece(cut, call.length),
+            ];
+            let pieces = pieces.as_ptr();
+            // SAFETY: the array is copied; the entry and its buffer outlive the operation.
+            unsafe {
+                match sends {
+                    true => {
+                        asock_begin_send_vectored(socket, pieces, 3, 0, callback, user_data, op)
+                    }
+                    false => {
+                        let flags = ASOCK_RECEIVE_ALL;
+                        asock_begin_receive_vectored(
+                            socket, pieces, 3, flags, callback, user_data, op,
+                        )
+                    }
+                }
+            }
+        })
+    }
+
     fn names(&mut self) {
         let (runtime, mut found) = (self.runtime, Vec::new());
         found.resize_with(4, || {
@@ -489,6 +598,19 @@ impl<'a> Driver<'a> {
         self.expect(resolve, ASOCK_OK);
         assert_eq!(asock_address_port_of(&found[0]), 80);
     }
+}
+
+/// A file without a name.
+fn a_file() -> File {
+    // SAFETY: the name ends with a zero; the descriptor is new, and owned from here on.
+    let mut file = unsafe {
+        let number = libc::memfd_create(c"soak".as_ptr(), libc::MFD_CLOEXEC);
+        assert!(number >= 0);
+        File::from_raw_fd(number)
+    };
+    file.write_all(&stretch(FILE_SEED, 0, FILE))
+        .expect("memory is there");
+    file
 }
 
 fn asock_address_port_of(address: &asock_address) -> u16 {
