@@ -688,7 +688,8 @@ typedef struct asock_runtime_config {
    */
   uint32_t max_sockets;
   /**
-   * Microseconds that a worker looks for work before it sleeps; 0: not at all.
+   * Microseconds that a worker looks for work before it sleeps; 0: not at all. It uses a core for that, which it gives up
+   * when others need it, and it never looks on a machine that has only one.
    */
   uint32_t spin_us;
 } asock_runtime_config;

@@ -368,7 +368,8 @@ pub struct asock_runtime_config {
     pub resolvers: u32,
     /// Sockets open at a time; 0 means no limit but the system's.
     pub max_sockets: u32,
-    /// Microseconds that a worker looks for work before it sleeps; 0: not at all.
+    /// Microseconds that a worker looks for work before it sleeps; 0: not at all. It uses a core for that, which it gives up
+    /// when others need it, and it never looks on a machine that has only one.
     pub spin_us: u32,
 }
 

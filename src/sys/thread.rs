@@ -44,9 +44,12 @@ pub fn spawn<T: Send + 'static>(
         .map_err(|error| OsError(error.raw_os_error().unwrap_or(libc::EAGAIN)))
 }
 
-/// How many processors this process may use, at least one.
+/// How many processors the machine has at work, at least one. This process may be bound to fewer, but whoever it talks to
+/// need not be.
 pub fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
+    // SAFETY: the call takes no pointer.
+    let online = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) };
+    usize::try_from(online).unwrap_or(1).max(1)
 }
 
 /// Lets time pass, without using a core.
