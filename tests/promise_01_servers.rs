@@ -7,7 +7,7 @@ mod common;
 
 use asock::*;
 use common::calls::{address, narrow_pair, BIG};
-use common::datagram::{bound, open, Sender};
+use common::datagram::{bound, full, open, Sender};
 use common::files::{file_of, number_of};
 use common::pieces::{cut, rooms};
 use common::server::{bind, listen, listener, plain_accept};
@@ -15,22 +15,10 @@ use common::*;
 use std::fs::File;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::IntoRawFd;
-use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::UnixDatagram;
 
 /// More than the system's buffers of both ends hold together.
 const LARGE: usize = 8 * BIG;
-
-/// A unix socket that does not receive, with its queue filled up: what is sent to it has to wait.
-fn full(name: &str) -> (UnixDatagram, asock_address) {
-    let name = format!("asock-test-{}-{name}", std::process::id());
-    let own = std::os::unix::net::SocketAddr::from_abstract_name(&name).expect("a name");
-    let socket = UnixDatagram::bind_addr(&own).expect("binds");
-    let filler = UnixDatagram::unbound().expect("opens");
-    filler.set_nonblocking(true).expect("it is a socket");
-    while filler.send_to_addr(b"filler", &own).is_ok() {}
-    (socket, address(&format!("unix:@{name}"), 0))
-}
 
 /// What is there before the calls are made.
 struct World {

@@ -5,6 +5,8 @@ use super::{begun, record, Completion, Memory, Recorder, Runtime, LIMIT};
 use asock::*;
 use std::ffi::CString;
 use std::net::UdpSocket;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::UnixDatagram;
 
 /// The place for the address of a sender, which the library may write at any time.
 #[derive(Clone)]
@@ -70,6 +72,18 @@ pub fn plain(host: &str) -> (UdpSocket, asock_address) {
         .expect("it is a socket");
     let port = socket.local_addr().expect("it is bound").port();
     (socket, address(host, port))
+}
+
+/// A unix socket that does not receive, with its queue filled up: what is sent to its address has to wait. The name is its own
+/// in this process.
+pub fn full(name: &str) -> (UnixDatagram, asock_address) {
+    let name = format!("asock-test-{}-{name}", std::process::id());
+    let own = std::os::unix::net::SocketAddr::from_abstract_name(&name).expect("a name");
+    let socket = UnixDatagram::bind_addr(&own).expect("binds");
+    let filler = UnixDatagram::unbound().expect("opens");
+    filler.set_nonblocking(true).expect("it is a socket");
+    while filler.send_to_addr(b"filler", &own).is_ok() {}
+    (socket, address(&format!("unix:@{name}"), 0))
 }
 
 /// A socket of ours and a plain one, each connected to the other.
