@@ -14,9 +14,6 @@ use std::any::Any;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Barrier, OnceLock};
 
-/// More than the system's buffers of both ends hold together.
-const LARGE: usize = 4 * BIG;
-
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum What {
     Connect,
@@ -95,7 +92,7 @@ impl Subject {
             What::Send | What::SendVectored | What::SendFile => {
                 let (socket, peer) = narrow_pair(runtime);
                 subject.socket = socket;
-                subject.memory = Memory::new(LARGE);
+                subject.memory = Memory::new(BIG);
                 let file = file_of(&subject.memory.bytes());
                 subject.file = number_of(&file);
                 subject._others = Box::new((peer, file));

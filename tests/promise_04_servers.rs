@@ -166,10 +166,8 @@ fn fresh(runtime: asock_runtime, sort: usize) -> asock_socket {
         _ => ASOCK_DATAGRAM,
     };
     // SAFETY: the handle may be written.
-    assert_eq!(
-        unsafe { asock_open(runtime, type_, &raw mut socket) },
-        ASOCK_OK
-    );
+    let opened = unsafe { asock_open(runtime, type_, &raw mut socket) };
+    assert_eq!(opened, ASOCK_OK);
     if sort > 0 {
         assert_eq!(try_bind(socket, Some("127.0.0.1"), 0), ASOCK_OK);
     }
