@@ -229,3 +229,27 @@ fn from_a_plain_socket_to_us() {
         assert_eq!(next.load(Ordering::Acquire), COUNT);
     });
 }
+
+/// Back and forth between two sockets of ours, one at a time: each learns of the other's address and answers to it.
+#[test]
+fn two_hundred_and_fifty_six_there_and_back() {
+    for host in ["127.0.0.1", "::1"] {
+        on_both(|runtime| {
+            let recorder = runtime.recorder();
+            let ends = [bound(&runtime, host), bound(&runtime, host)];
+            let mut bytes = [0; LONGEST];
+            let mut to = ends[1].1;
+            for number in 0..256 {
+                let side = number as usize % 2;
+                let ((sender, own), (receiver, _)) = (ends[side], ends[1 - side]);
+                let length = write(number, &mut bytes);
+                recorder.put_to(sender, &bytes[..length], &to);
+                let (completion, got, from) = recorder.take_from(receiver, LONGEST, 0);
+                completion.expect(ASOCK_KIND_RECEIVE_FROM, ASOCK_OK);
+                assert_eq!((read(&got), completion.flags), (number, 0));
+                to = from.address();
+                assert_eq!(to, own);
+            }
+        });
+    }
+}
