@@ -199,15 +199,24 @@ fn measure(told: Told, time_limits: bool) -> usize {
     allocated
 }
 
+/// How many descriptors this process has open.
+fn descriptors() -> usize {
+    let all = std::fs::read_dir("/proc/self/fd").expect("this is Linux");
+    all.count()
+}
+
 #[test]
 fn the_steady_state_of_a_server_allocates_nothing() {
     let before = allocations();
     drop(std::hint::black_box(Box::new(1)));
     assert_eq!(allocations() - before, 1, "the allocator counts");
+    let open_before = descriptors();
     for told in [Told::Callback, Told::End, Told::Poll, Told::ByDispatch] {
         for time_limits in [false, true] {
             let allocated = measure(told, time_limits);
             assert_eq!(allocated, 0, "{told:?}, with time limits: {time_limits}");
+            // Hundreds of connections have come and gone.
+            assert_eq!(descriptors(), open_before, "{told:?}");
         }
     }
 }
