@@ -195,8 +195,9 @@ fn wrapper_arguments(language: &[&str]) -> Vec<String> {
 fn test_program(workshop: &Workshop, language: &[&str]) -> PathBuf {
     let mut arguments = wrapper_arguments(language);
     arguments.push("-D_GNU_SOURCE".into()); // The test itself asks the system for more than a wrapper should.
-    let threads = root().join("tests/c/c_wrapper_threads.c");
-    arguments.push(threads.display().to_string());
+    for more in ["c_wrapper_threads.c", "c_wrapper_server.c"] {
+        arguments.push(root().join("tests/c").join(more).display().to_string());
+    }
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     workshop.program_with("c_wrapper.c", &arguments)
 }
@@ -212,7 +213,7 @@ fn run_scenarios(command: &mut Command, limit: Duration) {
     }
     let ran = run(command, limit);
     ran.assert_success("the scenarios");
-    assert!(ran.stdout.ends_with("all 21 scenarios\n"), "{ran:#?}");
+    assert!(ran.stdout.ends_with("all 26 scenarios\n"), "{ran:#?}");
 }
 
 #[test]

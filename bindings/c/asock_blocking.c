@@ -72,35 +72,48 @@ static asock_status delivery_check(asock_runtime runtime) {
 }
 
 /* What every call looks at first. The handle leads, as everywhere; a stale one does not start the default runtime. */
-static asock_status check(asock_blocking_socket socket, int arguments_are_good, int32_t timeout_ms) {
+static asock_status check_socket(asock_blocking_socket socket, int arguments_are_good) {
   int64_t queued = 0;
   asock_status status = asock_get_option(socket.socket, ASOCK_OPTION_SEND_QUEUED, &queued);
 
   last_os_error = 0;
   if (status != ASOCK_OK)
     return status;
-  if (!arguments_are_good || timeout_ms < -1)
-    return ASOCK_INVALID_ARGUMENT;
-  status = delivery_check(socket.runtime);
+  return arguments_are_good ? delivery_check(socket.runtime) : ASOCK_INVALID_ARGUMENT;
+}
+
+/* The same for a call that waits. */
+static asock_status check(asock_blocking_socket socket, int arguments_are_good, int32_t timeout_ms) {
+  asock_status status = check_socket(socket, arguments_are_good && timeout_ms >= -1);
+
   return status == ASOCK_OK ? thread_check(socket.runtime) : status;
 }
 
 /* Waits for an operation that was begun, and gives its status; the limit is the library's business. */
-static asock_status finish(asock_op op, int32_t timeout_ms, size_t *bytes) {
-  asock_result result;
+static asock_status finish_with(asock_op op, int32_t timeout_ms, asock_result *result) {
   asock_status status = asock_set_deadline(op, timeout_ms);
 
   if (status == ASOCK_OK)
-    status = asock_end(op, &result);
+    status = asock_end(op, result);
   if (status != ASOCK_OK) {
     /* The runtime is not the socket's own, and that one delivers on poll: its loop is handed the record. */
     (void)asock_cancel(op);
     (void)asock_wait(op, -1);
     return status;
   }
-  last_os_error = result.os_error;
+  last_os_error = result->os_error;
+  return result->status;
+}
+
+/* The same for an operation of which only the bytes are of interest. */
+static asock_status finish(asock_op op, int32_t timeout_ms, size_t *bytes) {
+  asock_result result;
+  asock_status status;
+
+  result.bytes = 0;
+  status = finish_with(op, timeout_ms, &result);
   *bytes = result.bytes;
-  return result.status;
+  return status;
 }
 
 /* Begins a receive and waits for it; what `check` looks at is known. */
@@ -167,6 +180,30 @@ asock_status asock_blocking_connect(asock_blocking_socket socket, const char *ho
   if (status == ASOCK_OK)
     status = asock_begin_connect(socket.socket, host, port, NULL, NULL, &op);
   return status == ASOCK_OK ? finish(op, timeout_ms, &none) : status;
+}
+
+asock_status asock_blocking_listen(asock_blocking_socket socket, const char *host, uint16_t port, int32_t backlog) {
+  asock_status status = check_socket(socket, 1);
+
+  if (status == ASOCK_OK)
+    status = asock_bind(socket.socket, host, port);
+  return status == ASOCK_OK ? asock_listen(socket.socket, backlog) : status;
+}
+
+asock_status asock_blocking_accept(asock_blocking_socket listener, int32_t timeout_ms, asock_blocking_socket *accepted) {
+  asock_op op = 0;
+  asock_result result;
+  asock_status status = check(listener, accepted != NULL, timeout_ms);
+
+  if (status == ASOCK_OK)
+    status = asock_begin_accept(listener.socket, NULL, NULL, &op);
+  if (status == ASOCK_OK)
+    status = finish_with(op, timeout_ms, &result);
+  if (status == ASOCK_OK) {
+    accepted->runtime = listener.runtime;
+    accepted->socket = result.value;
+  }
+  return status;
 }
 
 asock_status asock_blocking_send(asock_blocking_socket socket, const void *data, size_t length, int32_t timeout_ms,

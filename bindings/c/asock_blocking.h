@@ -1,5 +1,5 @@
 /*
- * asock: the calls of a synchronous client.
+ * asock: the calls of a synchronous client, and of a synchronous server.
  *
  * Each begins an operation, waits for its completion, and returns its status. Made of the public header only. Compile
  * asock_blocking.c along, as C99 or C++11, and link asock and the thread library.
@@ -15,6 +15,16 @@
  *       printf("%.*s", (int)received, buffer);
  *     asock_blocking_close(socket, 1000);
  *   }
+ *
+ * A server opens a socket, lets it listen, and accepts one connection after the other, each of them a socket like the
+ * client's:
+ *
+ *   asock_blocking_socket listener, socket;
+ *
+ *   if (asock_blocking_open(0, &listener) == ASOCK_OK &&
+ *       asock_blocking_listen(listener, "127.0.0.1", 11000, 0) == ASOCK_OK)
+ *     while (asock_blocking_accept(listener, -1, &socket) == ASOCK_OK)
+ *       ... serve it here, or hand it to a thread; then asock_blocking_close(socket, 1000) ...
  *
  *
  * WHAT HOLDS FOR ALL OF THEM
@@ -36,7 +46,7 @@
  * of each thread takes about a millisecond longer: it finds out whether the thread may wait.
  *
  * Callbacks. On a worker of any runtime, that is inside a callback of the library, a call that would wait gives
- * ASOCK_WOULD_DEADLOCK at once and begins nothing, whatever its socket; open and os_error may be called there.
+ * ASOCK_WOULD_DEADLOCK at once and begins nothing, whatever its socket; open, listen and os_error may be called there.
  *
  * Delivery. They are for runtimes that deliver on their worker. On one that delivers on poll, whose completions are
  * taken by the application's own loop, every call gives ASOCK_INVALID_STATE and begins nothing. In a callback that
@@ -71,7 +81,8 @@ extern "C" {
 
 /**
  * A socket and the runtime that it lives in: a plain value, to be copied freely, that owns nothing by itself. Made by
- * `asock_blocking_open`, or put together by the caller, of any stream socket and its own runtime.
+ * `asock_blocking_open` and `asock_blocking_accept`, or put together by the caller, of any stream socket and its own
+ * runtime.
  */
 typedef struct asock_blocking_socket {
   /** The runtime of the socket; 0 is the default one. */
@@ -94,6 +105,32 @@ asock_status asock_blocking_open(asock_runtime runtime, asock_blocking_socket *s
  * may connect again, and its options are kept.
  */
 asock_status asock_blocking_connect(asock_blocking_socket socket, const char *host, uint16_t port, int32_t timeout_ms);
+
+/**
+ * Lets a socket listen: gives it a local address, what `asock_bind` takes, and then a queue of `backlog` connections
+ * that wait to be accepted; 0 is as many as the system allows. `host` is a literal address, "unix:PATH", "unix:@NAME",
+ * or NULL for any address of both families; it is copied. With port 0 the system chooses one, which
+ * `asock_local_address` and `asock_address_port` tell.
+ *
+ * A server that is started anew finds its port taken for a minute by the connections that it had, unless
+ * ASOCK_OPTION_REUSE_ADDRESS was set on `socket.socket` before this call.
+ *
+ * Never waits, and may be called inside a callback. Returns ASOCK_OK, and what `asock_bind` and `asock_listen` do. Where
+ * the address is not to be had, the socket is as it was, and another may be tried; only where two sockets have one
+ * address with ASOCK_OPTION_REUSE_ADDRESS, the second is ASOCK_ADDRESS_IN_USE with its address, and left to be closed.
+ */
+asock_status asock_blocking_listen(asock_blocking_socket socket, const char *host, uint16_t port, int32_t backlog);
+
+/**
+ * Accepts a connection: waits until there is one. `*accepted`, in the runtime of the listener, is written on ASOCK_OK
+ * only, and is then the caller's to close; the calls above and below work on it. Several threads may wait on one
+ * listener, and each connection goes to one of them.
+ *
+ * A connection that has come when the limit is reached is not lost: it is accepted, or it waits for the next call. The
+ * limit takes the place of ASOCK_OPTION_ACCEPT_TIMEOUT_MS. With no room for another socket: ASOCK_TOO_MANY_SOCKETS, and
+ * the next call is right to try again. On a socket that does not listen: ASOCK_INVALID_STATE.
+ */
+asock_status asock_blocking_accept(asock_blocking_socket listener, int32_t timeout_ms, asock_blocking_socket *accepted);
 
 /**
  * Sends `length` bytes, all of them: ASOCK_OK means that the system has taken every byte. `data` may be NULL if
@@ -167,7 +204,7 @@ asock_status asock_blocking_close(asock_blocking_socket socket, int32_t timeout_
 
 /**
  * The system's error (errno) behind the status that the last of these calls on the calling thread returned; 0 if
- * there is none. Any thread; never fails.
+ * there is none, and after open and listen, which do not tell. Any thread; never fails.
  */
 int32_t asock_blocking_os_error(void);
 

@@ -337,7 +337,9 @@ static const struct {
   SCENARIO(close_drains), SCENARIO(refused), SCENARIO(reset),
   SCENARIO(bad_arguments), SCENARIO(draining), SCENARIO(many_threads),
   SCENARIO(ended_by_another_thread), SCENARIO(inside_callbacks), SCENARIO(on_poll),
-  SCENARIO(event_lets_all_through), SCENARIO(event_stays_set), SCENARIO(event_ends_at_once),
+  SCENARIO(accepts), SCENARIO(accept_times_out), SCENARIO(accepts_on_threads),
+  SCENARIO(listens_in_a_callback), SCENARIO(bad_listeners), SCENARIO(event_lets_all_through),
+  SCENARIO(event_stays_set), SCENARIO(event_ends_at_once),
 };
 
 int main(int count, char **arguments) {

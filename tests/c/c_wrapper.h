@@ -116,6 +116,13 @@ static inline asock_blocking_socket connected(asock_runtime runtime) {
   return socket;
 }
 
+static inline asock_blocking_socket listening(asock_runtime runtime) {
+  asock_blocking_socket socket = opened(runtime);
+
+  CHECK_STATUS(ASOCK_OK, asock_blocking_listen(socket, HOST, 0, 0));
+  return socket;
+}
+
 static inline void tell(asock_blocking_socket socket, const char *line) {
   size_t sent = 77;
 
@@ -154,6 +161,11 @@ void many_threads(asock_runtime runtime);
 void ended_by_another_thread(asock_runtime runtime);
 void inside_callbacks(asock_runtime runtime);
 void on_poll(asock_runtime runtime);
+void accepts(asock_runtime runtime);
+void accept_times_out(asock_runtime runtime);
+void accepts_on_threads(asock_runtime runtime);
+void listens_in_a_callback(asock_runtime runtime);
+void bad_listeners(asock_runtime runtime);
 void event_lets_all_through(asock_runtime runtime);
 void event_stays_set(asock_runtime runtime);
 void event_ends_at_once(asock_runtime runtime);

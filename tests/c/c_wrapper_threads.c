@@ -11,7 +11,7 @@
 
 /* ---- ended by another thread ---- */
 
-enum call { RECEIVE, EXACTLY, UNTIL_CLOSE, UNTIL_CLOSE_ALLOC, SEND, CONNECT, CALLS };
+enum call { RECEIVE, EXACTLY, UNTIL_CLOSE, UNTIL_CLOSE_ALLOC, SEND, CONNECT, ACCEPT, CALLS };
 enum ending { CLOSE, BLOCKING_CLOSE, STOP, ENDINGS };
 
 struct waiter {
@@ -24,6 +24,7 @@ struct waiter {
 static asock_status call_one(asock_blocking_socket socket, enum call call, int32_t timeout_ms) {
   char *data = (char *)allocate(BIG); /* freed at once: a call that returns too early shows under valgrind */
   void *grown = NULL;
+  asock_blocking_socket accepted;
   size_t bytes = 0;
   asock_status status = ASOCK_INTERNAL;
 
@@ -45,6 +46,9 @@ static asock_status call_one(asock_blocking_socket socket, enum call call, int32
     break;
   case CONNECT:
     status = asock_blocking_connect(socket, HOST, silent_port, timeout_ms);
+    break;
+  case ACCEPT:
+    status = asock_blocking_accept(socket, timeout_ms, &accepted);
     break;
   case CALLS:
     break;
@@ -71,7 +75,7 @@ static void ended(enum call call, enum ending ending) {
   struct waiter waiter;
   pthread_t thread;
 
-  waiter.socket = call == CONNECT ? opened(runtime) : connected(runtime);
+  waiter.socket = call == CONNECT ? opened(runtime) : call == ACCEPT ? listening(runtime) : connected(runtime);
   waiter.call = call;
   waiter.status = ASOCK_OK;
   if (call == SEND)
