@@ -14,10 +14,11 @@ Failures are exceptions of the builtin classes (ConnectionRefusedError, TimeoutE
 """
 
 from ._abi import library as _library
+from ._address import Address
 from ._errors import Error, Status
 from ._operation import AsyncResult
 from ._runtime import Backend, Runtime, Stats, default_runtime
-from ._socket import Address, CloseFlag, ReceiveFlag, SendFlag, Shutdown, Socket
+from ._socket import CloseFlag, ReceiveFlag, SendFlag, Shutdown, Socket, SocketType
 
 #: The version of the library that was loaded.
 __version__: str = _library.asock_version_string().decode("ascii")
@@ -33,6 +34,7 @@ __all__ = [
     "SendFlag",
     "Shutdown",
     "Socket",
+    "SocketType",
     "Stats",
     "Status",
     "default_runtime",

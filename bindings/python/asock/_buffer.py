@@ -9,6 +9,10 @@ from __future__ import annotations
 import ctypes
 import sys
 from ctypes import POINTER, Structure, byref, c_char_p, c_int, c_ssize_t, c_void_p, py_object
+from typing import Any, List, Tuple, Union
+
+from . import _abi
+from ._address import Address, read_address
 
 _SIMPLE = 0
 _WRITABLE = 1
@@ -73,6 +77,65 @@ class Export:
         """Gives the memory back. The second time it does nothing: Python's function marks what it has released."""
         _release(byref(self._view))
 
+    def finish(self, transferred: int, _: int) -> int:
+        self.release()
+        return transferred
+
+
+class Exports:
+    """The memory of several objects, in their order, held until `release`."""
+
+    __slots__ = ("_exports",)
+
+    def __init__(self, pieces: Any, writable: bool, what: str) -> None:
+        if isinstance(pieces, (str, bytes, bytearray, memoryview)):
+            kind = type(pieces).__name__
+            raise TypeError(f"{what} takes a list of bytes-like objects; put this {kind} into one")
+        try:
+            found = iter(pieces)
+        except TypeError:
+            raise TypeError(f"{what} takes a list of bytes-like objects, not {type(pieces).__name__}") from None
+        self._exports: List[Export] = []
+        try:
+            for piece in found:
+                self._exports.append(Export(piece, writable, what))
+        except BaseException:
+            self.release()
+            raise
+
+    def array(self) -> "ctypes.Array[_abi.asock_buffer]":
+        """What the library is given, which copies it."""
+        made = (_abi.asock_buffer * len(self._exports))()
+        for place, export in zip(made, self._exports):
+            place.data = export.address
+            place.length = export.length
+        return made
+
+    def release(self) -> None:
+        for export in self._exports:
+            export.release()
+
+    def finish(self, transferred: int, _: int) -> int:
+        self.release()
+        return transferred
+
+
+class Datagram:
+    """Room for one datagram, new bytes or the memory of an object, and for the address of its sender."""
+
+    __slots__ = ("_memory", "sender")
+
+    def __init__(self, memory: Union[bytes, Export]) -> None:
+        self._memory = memory
+        self.sender = _abi.asock_address()
+
+    def finish(self, transferred: int, _: int) -> "Tuple[Union[bytes, int], Union[Address, None]]":
+        memory = self._memory
+        sender = read_address(self.sender)
+        if isinstance(memory, bytes):
+            return memory[:transferred], sender
+        return memory.finish(transferred, 0), sender
+
 
 def new_bytes(size: int) -> bytes:
     """A bytes object of that size with undefined contents, for a receive to write into before anybody has seen it.
@@ -86,4 +149,4 @@ def new_bytes(size: int) -> bytes:
     return made
 
 
-__all__ = ["Export", "new_bytes"]
+__all__ = ["Datagram", "Export", "Exports", "new_bytes"]

@@ -45,7 +45,7 @@ def milliseconds(limit: float) -> int:
     return min(math.ceil(limit * 1000), _MOST_MS)
 
 
-def host_and_port(host: object, port: object) -> "tuple[bytes, int]":
+def host_and_port(host: object, port: object, least: int = 1) -> "tuple[bytes, int]":
     if not isinstance(host, str):
         raise TypeError(
             f"host must be a str: a name, an IPv4 or IPv6 address, or 'unix:PATH', not {type(host).__name__}"
@@ -65,4 +65,4 @@ def host_and_port(host: object, port: object) -> "tuple[bytes, int]":
         raise ValueError(f"host {host!r} is no name that can be looked up: {error}") from None
     if len(name) > 253:
         raise ValueError(f"host is {len(name)} bytes long, 253 are the most; give the name of a host")
-    return name, number(port, "port", 1, 65535)
+    return name, number(port, "port", least, 65535)

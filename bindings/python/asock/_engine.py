@@ -101,7 +101,7 @@ class Engine:
             token, status, os_error, transferred = record[5], record[7], record[8], record[3]
             result = self.pending.get(token)
             if result is not None and not self.quiet:
-                result._complete(status, os_error, transferred)
+                result._complete(status, os_error, transferred, record[2], record[9])
                 if result._callback is not None:
                     self.ready.append(result)
                 self.pending.pop(token, None)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from threading import Event
-from typing import TYPE_CHECKING, Any, Callable, Generator, Generic, List, Optional, TypeVar, Union, cast
+from typing import TYPE_CHECKING, Any, Callable, Generator, Generic, List, Optional, Protocol, TypeVar, Union, cast
 
 from . import _abi, _check
-from ._buffer import Export
 from ._errors import Status, error_of
 
 if TYPE_CHECKING:
@@ -19,8 +18,22 @@ _NAMES = {
     _abi.ASOCK_KIND_CONNECT: "connect",
     _abi.ASOCK_KIND_SEND: "send",
     _abi.ASOCK_KIND_RECEIVE: "receive",
+    _abi.ASOCK_KIND_ACCEPT: "accept",
+    _abi.ASOCK_KIND_SEND_TO: "send_to",
+    _abi.ASOCK_KIND_RECEIVE_FROM: "receive_from",
     _abi.ASOCK_KIND_CLOSE: "close",
 }
+_SENDS = (_abi.ASOCK_KIND_SEND, _abi.ASOCK_KIND_SEND_TO)
+
+
+class Held(Protocol):
+    """What an operation holds until it has ended: memory that the library uses, or a place for what comes of it."""
+
+    def finish(self, transferred: int, value: int) -> object:
+        """Gives back what is held, and returns the outcome; harmless when repeated."""
+
+
+Memory = Union[None, bytes, Held]
 
 
 class AsyncResult(Generic[T]):
@@ -43,6 +56,7 @@ class AsyncResult(Generic[T]):
         "_status",
         "_os_error",
         "_transferred",
+        "_flags",
         "_value",
         "_event",
         "_awaiters",
@@ -58,7 +72,7 @@ class AsyncResult(Generic[T]):
         socket: int,
         kind: int,
         what: str,
-        memory: Union[None, bytes, Export],
+        memory: Memory,
         callback: Optional[Callable[[AsyncResult[T]], object]],
         state: Any,
     ) -> None:
@@ -74,6 +88,7 @@ class AsyncResult(Generic[T]):
         self._status: int = Status.OK
         self._os_error = 0
         self._transferred = 0
+        self._flags = 0
         self._value: object = None
         self._event: Optional[Event] = None
         self._awaiters: Optional[List[Callable[[], object]]] = None
@@ -82,6 +97,11 @@ class AsyncResult(Generic[T]):
     def is_completed(self) -> bool:
         """Whether the operation has ended, in whatever way. Its callback may not have run yet."""
         return self._done
+
+    @property
+    def truncated(self) -> bool:
+        """Whether a datagram was larger than the room that was given for it: the rest of it is lost."""
+        return bool(self._flags & _abi.ASOCK_RESULT_TRUNCATED)
 
     def wait(self, timeout: Optional[float] = None) -> bool:
         """Waits until the operation has ended, at most `timeout` seconds (None: no limit); False past the limit.
@@ -110,22 +130,22 @@ class AsyncResult(Generic[T]):
         if status not in (Status.OK, Status.BAD_HANDLE):
             raise error_of(status, what)
 
-    def _complete(self, status: int, os_error: int, transferred: int) -> None:
+    def _complete(self, status: int, os_error: int, transferred: int, value: int = 0, flags: int = 0) -> None:
         """Fixes the outcome and gives the memory back; harmless when repeated."""
         if self._done:
             return
         memory = self._memory
-        if isinstance(memory, Export):
-            memory.release()
+        if memory is not None and not isinstance(memory, bytes):
+            self._value = memory.finish(transferred, value)
+        elif self._kind in _SENDS:
             self._value = transferred
-        elif self._kind == _abi.ASOCK_KIND_RECEIVE and memory is not None:
+        elif memory is not None:
             self._value = memory if transferred == len(memory) else memory[:transferred]
-        elif self._kind == _abi.ASOCK_KIND_SEND:
-            self._value = transferred
         self._memory = None
         self._status = status
         self._os_error = os_error
         self._transferred = transferred
+        self._flags = flags
         # From here on waiting threads read the above. They look after they have left their event, so either this
         # thread sees the event or they see the mark.
         self._done = True
