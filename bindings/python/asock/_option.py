@@ -6,6 +6,7 @@ from ctypes import byref, c_int64
 from typing import Any, Callable, Generic, Optional, SupportsFloat, TypeVar, Union, overload
 
 from . import _abi, _check
+from ._engine import rest_at_exit
 from ._errors import Status, error_of
 
 T = TypeVar("T")
@@ -43,6 +44,7 @@ class _Option(Generic[T]):
         value = c_int64()
         status = _abi.library.asock_get_option(socket._handle, self._option, byref(value))
         if status != Status.OK:
+            rest_at_exit()
             raise error_of(status, self._name)
         return self._read(value.value)
 
@@ -51,6 +53,7 @@ class _Option(Generic[T]):
             raise AttributeError(f"{self._name} can only be read")
         status = _abi.library.asock_set_option(socket._handle, self._option, self._write(value, self._name))
         if status != Status.OK:
+            rest_at_exit()
             raise error_of(status, self._name)
 
 

@@ -171,18 +171,14 @@ class Socket(Options):
     def local_address(self) -> Optional[Address]:
         """The local address; None before a bind or a connect."""
         raw = _abi.asock_address()
-        status = _abi.library.asock_local_address(self._handle, byref(raw))
-        if status != Status.OK:
-            raise error_of(status, "local_address")
+        self._begun(_abi.library.asock_local_address(self._handle, byref(raw)), "local_address")
         return read_address(raw)
 
     @property
     def remote_address(self) -> Optional[Address]:
         """The address that the socket is connected to; None before that."""
         raw = _abi.asock_address()
-        status = _abi.library.asock_remote_address(self._handle, byref(raw))
-        if status != Status.OK:
-            raise error_of(status, "remote_address")
+        self._begun(_abi.library.asock_remote_address(self._handle, byref(raw)), "remote_address")
         return read_address(raw)
 
     def bind(self, host: Optional[str] = None, port: int = 0) -> None:
@@ -581,6 +577,7 @@ class Socket(Options):
 
     def _begun(self, status: int, what: str, advice: Optional[str] = None) -> None:
         if status != Status.OK:
+            rest_at_exit()
             raise error_of(self._engine.cause(status) if self._open else status, what, advice=advice)
 
     def _ended(self, result: AsyncResult[T], kind: int, what: str) -> T:

@@ -1,10 +1,11 @@
 """Peers on loopback for the tests, built on the standard library's blocking sockets and threads, and small helpers.
 
-Each peer listens on a port of its own choosing and ends with its block; nothing here uses asock.
+Each peer listens on a port of its own choosing and ends with its block; the peers do not use asock.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import struct
@@ -13,12 +14,19 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Callable, Iterator, List, Tuple
+from typing import Any, Callable, Iterator, List, Optional, Tuple, TypeVar
+
+import asock
 
 #: Generous: a test that meets it has failed.
 LIMIT = 30.0
 
 PACKAGE = Path(__file__).resolve().parents[1]
+
+T = TypeVar("T")
+
+#: The ways in which a program may learn of the end of an operation.
+WAYS = ("end", "callback", "poll", "await")
 
 Serve = Callable[[socket.socket], None]
 
@@ -95,6 +103,56 @@ def eventually(condition: Callable[[], bool]) -> bool:
             return False
         time.sleep(0.002)
     return True
+
+
+def runtime_for(way: str) -> asock.Runtime:
+    return asock.Runtime(threaded=way != "poll")
+
+
+def outcome(
+    way: str,
+    runtime: asock.Runtime,
+    begin: Callable[[Optional[Callable[[asock.AsyncResult[T]], object]]], asock.AsyncResult[T]],
+    end: Callable[[asock.AsyncResult[T]], T],
+    then: Callable[[], object] = lambda: None,
+) -> T:
+    """Begins an operation, does `then`, and takes the outcome in one of the `WAYS`. A failure is raised."""
+    if way == "end":
+        result = begin(None)
+        then()
+        return end(result)
+    if way == "await":
+
+        async def wait() -> T:
+            pending = begin(None)
+            then()
+            return await pending
+
+        return asyncio.run(wait())
+    ended: List[Callable[[], T]] = []
+    done = threading.Event()
+
+    def on_end(result: asock.AsyncResult[T]) -> None:
+        try:
+            value = end(result)
+            ended.append(lambda: value)
+        except asock.Error as error:
+            ended.append(lambda failed=error: raised(failed))  # type: ignore[misc]
+        done.set()
+
+    begin(on_end)
+    then()
+    if way == "poll":
+        limit = time.monotonic() + LIMIT
+        while not done.is_set() and time.monotonic() < limit:
+            runtime.poll(1.0)
+    assert done.wait(LIMIT), "no callback"
+    assert len(ended) == 1, "one callback"
+    return ended[0]()
+
+
+def raised(error: BaseException) -> Any:
+    raise error
 
 
 def run(script: str, *arguments: str, flags: Tuple[str, ...] = ()) -> "subprocess.CompletedProcess[str]":

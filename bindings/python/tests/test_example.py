@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import random
 import re
+import signal
+import socket
 import subprocess
 import sys
 import unittest
@@ -29,6 +32,39 @@ class Examples(unittest.TestCase):
             "Sent 19 bytes to server.\n"
             "Response received : This is a test<EOF>\n",
         )
+
+    def test_echo_server(self) -> None:
+        command = [sys.executable, "-W", "error", str(PACKAGE / "examples" / "echo_server.py"), "127.0.0.1", "0"]
+        with subprocess.Popen(
+            command,
+            env={**os.environ, "PYTHONPATH": str(PACKAGE)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as server:
+            try:
+                assert server.stdout is not None
+                first = server.stdout.readline()
+                found = re.fullmatch(r"Listening on (127\.0\.0\.1):(\d+)\n", first)
+                assert found, first
+                address = found[1], int(found[2])
+                clients = [socket.create_connection(address, LIMIT) for _ in range(100)]
+                told = [random.Random(number).randbytes(1 + number * 50) for number in range(100)]
+                for client, data in zip(clients, told):
+                    client.sendall(data)
+                for client, data in zip(clients, told):
+                    self.assertEqual(client.recv(len(data), socket.MSG_WAITALL), data)
+                for client in clients[:50]:  # The others are still there when the server ends.
+                    client.shutdown(socket.SHUT_WR)
+                    self.assertEqual(client.recv(1), b"")
+                server.send_signal(signal.SIGINT)
+                output, errors = server.communicate(timeout=LIMIT)
+                self.assertEqual((server.returncode, output, errors), (0, "", ""))
+                for client in clients:
+                    self.assertEqual(client.recv(1), b"")
+                    client.close()
+            finally:
+                server.kill()
 
     def test_the_readme(self) -> None:
         text = (PACKAGE / "README.md").read_text(encoding="utf-8")

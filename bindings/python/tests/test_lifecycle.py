@@ -15,7 +15,7 @@ from typing import Any, Callable, List, Set
 from unittest import mock
 
 import asock
-from asock import Status, _engine
+from asock import Status, _abi, _engine
 
 from .support import LIMIT, closed_port, echo, eventually, serving, silent
 
@@ -177,6 +177,30 @@ class Ends(unittest.TestCase):
         begun: List[List[asock.AsyncResult[Any]]] = [[] for _ in range(4)]
         ended: "Counter[tuple[int, int]]" = Counter()
 
+        def more(dice: random.Random, begin: Callable[..., None], client: asock.Socket) -> None:
+            move = dice.randrange(6)
+            size = dice.randrange(1, 5000)
+            if move == 0:
+                begin(listener.begin_accept)
+            elif move == 1:
+                begin(client.begin_send_vectored, [bytearray(size), bytearray(3)])
+            elif move == 2:
+                begin(client.begin_receive_vectored, [bytearray(size), bytearray(3)])
+            elif move == 3:
+                begin(client.begin_send_file, file, offset=size)
+            elif move == 4:
+                begin(box.begin_send_to, bytearray(size), box.local_address)
+            else:
+                begin(dice.choice([box.begin_receive_from, box.begin_receive]), size)
+
+        listener, box = asock.Socket(runtime), asock.Socket(runtime, type=asock.SocketType.DATAGRAM)
+        listener.bind("127.0.0.1")
+        listener.listen()
+        assert listener.local_address is not None
+        addresses = [*addresses, listener.local_address]
+        box.bind("127.0.0.1")
+        file = open(__file__, "rb")
+
         def play(player: int) -> None:
             dice = random.Random(seed * 1000 + player)
             mine = begun[player]
@@ -185,15 +209,17 @@ class Ends(unittest.TestCase):
             def callback(result: asock.AsyncResult[Any]) -> None:
                 ended[result.state] += 1
 
-            def begin(function: Callable[..., asock.AsyncResult[Any]], *arguments: object) -> None:
-                mine.append(function(*arguments, callback, (player, len(mine))))
+            def begin(function: Callable[..., asock.AsyncResult[Any]], *arguments: object, **others: int) -> None:
+                mine.append(function(*arguments, callback, (player, len(mine)), **others))
 
             for _ in range(250):
                 index = dice.randrange(3)
                 client = sockets[index]
-                move = dice.randrange(12)
+                move = dice.randrange(16)
                 if move < 2:
                     begin(client.begin_connect, *dice.choice(addresses))
+                elif move >= 12:
+                    more(dice, begin, client)
                 elif move < 5:
                     begin(client.begin_send, bytearray(dice.randrange(1, 50_000)))
                 elif move < 7:
@@ -223,7 +249,12 @@ class Ends(unittest.TestCase):
         if not threaded:
             runtime.poll(0.01)
         runtime.stop()
+        for shared in (listener, box, file):
+            shared.close()
         results = [result for mine in begun for result in mine]
+        for result in results:
+            if result._kind == _abi.ASOCK_KIND_ACCEPT and isinstance(result._value, asock.Socket):
+                result._value.close()  # Else each of them warns that nobody has closed it.
         self.assertGreater(len(results), 500)
         self.assertTrue(all(result.is_completed for result in results))
         expected: Set[Any] = {result.state for result in results}

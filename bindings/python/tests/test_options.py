@@ -24,6 +24,7 @@ class Options(unittest.TestCase):
             "connect_timeout": 1.5,
             "send_timeout": 0.25,
             "receive_timeout": 60.0,
+            "accept_timeout": 0.5,
             "send_queue_limit": 12345,
         }
         with serving(echo) as address, asock.Socket() as client:

@@ -41,8 +41,31 @@ for client in clients:
         client.begin_receive(100, lambda result: None)
         client.begin_receive_into(bytearray(10))
     client.begin_send(bytearray(20_000_000), lambda result: None)
+ours = asock.Socket()
+ours.bind("127.0.0.1")
+ours.listen()
+for _ in range(20):
+    ours.begin_accept(lambda result: None)
+    ours.begin_accept()
+dialed = [socket.create_connection(ours.local_address) for _ in range(10)]
+for runtime in (None, polled):
+    datagrams = asock.Socket(runtime, type=asock.SocketType.DATAGRAM)
+    datagrams.bind("127.0.0.1")
+    clients.append(datagrams)
+    for _ in range(20):
+        datagrams.begin_receive_from(100, lambda result: None)
+        datagrams.begin_receive_from_into(bytearray(10))
+plain = socket.create_connection(address)
+peers.append(listener.accept()[0])
+with open(sys.executable, "rb") as file:
+    adopted = asock.Socket.adopt(plain)
+    for _ in range(5):
+        adopted.begin_send_file(file, lambda result: None)
+        adopted.begin_send_vectored([bytearray(2_000_000)] * 3)
+        adopted.begin_receive_vectored([bytearray(10)] * 3, lambda result: None)
 def work():
     while True:
+        datagrams.begin_send_to(b"z", datagrams.local_address)
         busy.begin_send(b"y").wait(0.001)
         asock.Socket().begin_connect(*address)
 def end():
