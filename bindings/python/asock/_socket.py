@@ -172,7 +172,10 @@ class Socket(Options):
         """The local address; None before a bind or a connect."""
         raw = _abi.asock_address()
         self._begun(_abi.library.asock_local_address(self._handle, byref(raw)), "local_address")
-        return read_address(raw)
+        address = read_address(raw)
+        if address is None:
+            rest_at_exit()  # It had one a moment ago: its descriptor goes before its handle.
+        return address
 
     @property
     def remote_address(self) -> Optional[Address]:
