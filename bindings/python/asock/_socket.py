@@ -110,7 +110,7 @@ class Socket(Options):
 
     @classmethod
     def adopt(cls: Type[S], plain: Union[_plain.socket, int], runtime: Optional[Runtime] = None) -> S:
-        """Makes a socket of a `socket.socket`, or of a descriptor: TCP, UDP or unix; fresh, bound, listening or connected.
+        """Makes a socket of a `socket.socket` or a descriptor: TCP, UDP or unix; fresh, bound, listening or connected.
 
         It takes over: the plain socket is detached as by `socket.detach`. If it raises, the plain socket is as it was.
         Time-outs of the plain socket do not come along.
@@ -197,7 +197,9 @@ class Socket(Options):
         else:
             name, number = _check.host_and_port(host, port, 0)
         status: int = _abi.library.asock_bind(self._handle, name, number)
-        advice = "give a literal IPv4 or IPv6 address, 'unix:PATH', or None" if status == Status.INVALID_ARGUMENT else None
+        advice = None
+        if status == Status.INVALID_ARGUMENT:
+            advice = "give a literal IPv4 or IPv6 address, 'unix:PATH', or None for any"
         self._begun(status, f"bind to {'any address' if host is None else Address(host, number)}", advice)
 
     def listen(self, backlog: Optional[int] = None) -> None:
@@ -477,7 +479,7 @@ class Socket(Options):
         *,
         flags: int = ReceiveFlag.NONE,
     ) -> AsyncResult[Tuple[int, Optional[Address]]]:
-        """Like `begin_receive_from`, into a writable buffer; `end_receive_from` returns how many bytes, and the sender."""
+        """Like `begin_receive_from`, into a writable buffer; `end_receive_from` returns how many bytes, and whose."""
         export = Export(buffer, True, "begin_receive_from_into")
         try:
             result: AsyncResult[Tuple[int, Optional[Address]]]

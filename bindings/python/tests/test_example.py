@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import re
@@ -10,8 +11,9 @@ import socket
 import subprocess
 import sys
 import unittest
+from typing import List
 
-from .support import LIMIT, PACKAGE, echo, run, serving
+from .support import LIMIT, PACKAGE, closed_port, echo, eventually, run, serving
 
 
 class Examples(unittest.TestCase):
@@ -48,7 +50,7 @@ class Examples(unittest.TestCase):
                 found = re.fullmatch(r"Listening on (127\.0\.0\.1):(\d+)\n", first)
                 assert found, first
                 address = found[1], int(found[2])
-                clients = [socket.create_connection(address, LIMIT) for _ in range(100)]
+                clients = [socket.create_connection(address) for _ in range(100)]
                 told = [random.Random(number).randbytes(1 + number * 50) for number in range(100)]
                 for client, data in zip(clients, told):
                     client.sendall(data)
@@ -73,6 +75,31 @@ class Examples(unittest.TestCase):
         with serving(echo) as (_, port):
             done = run(program.replace("11000", str(port)))
         self.assertEqual((done.returncode, done.stderr, done.stdout), (0, "", "b'This is a test<EOF>'\n"))
+
+    def test_the_server_of_the_readme(self) -> None:
+        text = (PACKAGE / "README.md").read_text(encoding="utf-8")
+        program = re.findall(r"```python\n(.*?)```", text, re.DOTALL)[1]
+        self.assertIn('"127.0.0.1", 11000', program)
+        address = ("127.0.0.1", closed_port())
+        command = [sys.executable, "-W", "error", "-c", program.replace("11000", str(address[1]))]
+        with subprocess.Popen(command, cwd=PACKAGE) as server:
+            try:
+                clients: List[socket.socket] = []
+
+                def answers() -> bool:
+                    with contextlib.suppress(ConnectionRefusedError):
+                        clients.append(socket.create_connection(address))
+                    return bool(clients)
+
+                self.assertTrue(eventually(answers))
+                clients.append(socket.create_connection(address))
+                for client, data in zip(clients, (b"x" * 9000, b"y")):
+                    client.sendall(data)
+                    self.assertEqual(client.recv(len(data), socket.MSG_WAITALL), data)
+                    client.close()
+                self.assertIsNone(server.poll())
+            finally:
+                server.kill()
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import socket
 import unittest
 
 import asock
+from asock._address import read_address, write_address
 
 from .support import echo, serving
 
@@ -78,6 +79,17 @@ class Addresses(unittest.TestCase):
             one.end_connect(one.begin_connect(*address))
             assert one.remote_address is not None
             two.end_connect(two.begin_connect(*one.remote_address))
+
+    def test_there_and_back(self) -> None:
+        for given, expected in (
+            (("127.0.0.1", 80), ("127.0.0.1", 80)),
+            (asock.Address("::1", 65535), ("::1", 65535)),
+            (("fe80::1", 80, 0, 1), ("fe80::1%1", 80)),
+            (("fe80::1%1", 80), ("fe80::1%1", 80)),
+            (("unix:/path", 0), ("unix:/path", 0)),
+            (("unix:@name", 0), ("unix:@name", 0)),
+        ):
+            self.assertEqual(read_address(write_address(given, "test")), expected)
 
 
 class Runtimes(unittest.TestCase):
