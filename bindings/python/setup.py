@@ -29,6 +29,7 @@ def build_library():
         raise SystemExit(f"asock: {CRATE} has no Cargo.toml; install from a checkout: pip install ./bindings/python")
     command = [os.environ.get("CARGO", "cargo"), "build", "--release", "--lib", "--locked"]
     command += ["--manifest-path", str(CRATE / "Cargo.toml"), "--message-format=json-render-diagnostics"]
+    command += ["--config", 'profile.release.strip="symbols"']  # Most of the file would be for debuggers.
     try:
         built = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
     except FileNotFoundError:
