@@ -216,6 +216,21 @@ class Edges(unittest.TestCase):
                     self.assertEqual(caught.exception.status, status)
                 buffer.append(1)
 
+    def test_what_waits_to_be_sent_is_held(self) -> None:
+        name = f"asock-python-{random.getrandbits(64):x}"
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as full, asock.Socket(type=DATAGRAM) as ours:
+            full.bind("\0" + name)
+            data = bytearray(1000)
+            results = [ours.begin_send_to(data, (f"unix:@{name}", 0)) for _ in range(3000)]
+            self.assertTrue(results[0].wait(LIMIT))
+            self.assertFalse(results[-1].is_completed, "nobody reads")
+            with self.assertRaises(BufferError):
+                data.append(1)
+            ours.close()
+            for result in results:
+                self.assertTrue(result.wait(LIMIT))
+            data.append(1)
+
     def test_what_is_refused(self) -> None:
         with bound() as ours, asock.Socket() as stream, asock.Socket(type=DATAGRAM) as unbound:
             here = address_of(ours)
