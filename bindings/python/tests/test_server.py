@@ -253,7 +253,9 @@ class Servers(unittest.TestCase):
                     for client in clients:
                         client.join(LIMIT)
                 self.assertEqual(answers, [True] * 40)
-                self.assertEqual((len(served), {connection.closed for connection in served}), (40, {True}))
+                self.assertEqual(len(served), 40)
+                # The last client may know of the close before the callback that has begun it goes on.
+                self.assertTrue(eventually(lambda: all(connection.closed for connection in served)))
 
 
 class Unix(unittest.TestCase):
