@@ -133,6 +133,14 @@ pub const REFUSED: Outcome = Outcome::Failed(OsError(libc::ECONNREFUSED));
 pub const RESET: Outcome = Outcome::Failed(OsError(libc::ECONNRESET));
 /// A disk that cannot be read.
 pub const NO_DISK: Outcome = Outcome::Failed(OsError(libc::EIO));
+/// No descriptor is left for a connection, and how connections may be gone before they are accepted.
+pub const NO_DESCRIPTOR: Outcome = Outcome::Failed(OsError(libc::EMFILE));
+pub const GONE_AGAIN: [Outcome; 4] = [
+    Outcome::Failed(OsError(libc::ECONNABORTED)),
+    Outcome::Failed(OsError(libc::EPROTO)),
+    Outcome::Failed(OsError(libc::ENETDOWN)),
+    Outcome::Failed(OsError(libc::EHOSTUNREACH)),
+];
 pub const PIPE: Outcome = Outcome::Failed(OsError(libc::EPIPE));
 
 pub struct SimDriver {

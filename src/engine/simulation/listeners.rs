@@ -5,7 +5,7 @@
 //! tried before the pause is over. `ASOCK_LISTENER_SEED=n` runs one schedule alone.
 
 use crate::address::{Address, Family};
-use crate::driver::sim::{Random, Temper};
+use crate::driver::sim::{Random, Temper, GONE_AGAIN, NO_DESCRIPTOR};
 use crate::driver::{Done, Lane, Outcome, Request, Token};
 use crate::engine::arena::{chunk, Growth, CHUNK};
 use crate::engine::arrival::{Arrival, Standing};
@@ -13,7 +13,7 @@ use crate::engine::handover::SeatSide;
 use crate::engine::operation::{Begin, Fault, Flags, Kind, Operation, Payload};
 use crate::engine::socket::{Engine, Socket, Steps};
 use crate::foreign::Buffer;
-use crate::status::{OsError, Status};
+use crate::status::Status;
 use std::collections::VecDeque;
 
 const SEEDS: u64 = 20_000;
@@ -41,7 +41,7 @@ struct World {
     temper: Temper,
     now: u64,
     /// Connections that wait; what is gone again is an error that passes.
-    backlog: VecDeque<Result<usize, i32>>,
+    backlog: VecDeque<Result<usize, Outcome>>,
     held: Option<Held>,
     /// No descriptor is left, and until when nothing may be tried for that.
     short: bool,
@@ -59,11 +59,11 @@ impl World {
     fn attempt(&mut self) -> Option<Outcome> {
         if self.short && !self.backlog.is_empty() {
             self.rests_until = self.now + PAUSE;
-            return Some(Outcome::Failed(OsError(libc::EMFILE)));
+            return Some(NO_DESCRIPTOR);
         }
         Some(match self.backlog.pop_front()? {
             Ok(number) => Outcome::Done(number),
-            Err(error) => Outcome::Failed(OsError(error)),
+            Err(gone) => gone,
         })
     }
 
@@ -298,10 +298,9 @@ impl Run {
     }
 
     fn connection(&mut self) {
-        let gone = [libc::ECONNABORTED, libc::EPROTO, libc::ENETUNREACH];
         if self.random.chance(20) {
-            let error = gone[self.random.below(gone.len())];
-            return self.world.backlog.push_back(Err(error));
+            let gone = GONE_AGAIN[self.random.below(GONE_AGAIN.len())];
+            return self.world.backlog.push_back(Err(gone));
         }
         self.world.backlog.push_back(Ok(FIRST_NUMBER + self.came));
         self.came += 1;
