@@ -16,7 +16,8 @@ use super::table::Table;
 use super::{Done, Lane, Outcome, Request, Requests, Token, Waker};
 use crate::address::Address;
 use crate::status::OsError;
-use crate::sys::server::Caller;
+use crate::sys::outside;
+use crate::sys::server::{self, Caller};
 use crate::sys::socket as system;
 use crate::sys::{
     RawDescriptor, ReceiveFlags, SendFlags, SysResult, CANCELED, NOT_SUPPORTED, OUT_OF_MEMORY,
@@ -459,6 +460,21 @@ impl UringDriver {
     pub fn abandon(&mut self) {
         let everything = CancelBuilder::any();
         let _ = self.ring.submitter().register_sync_cancel(None, everything);
+        // A connection that came and that nobody will be told of shall not stay open.
+        let _ = self.enter(0, Some(Duration::ZERO));
+        while let Some(completion) = self.ring.completion().next() {
+            let (data, result) = (completion.user_data(), completion.result());
+            let token = unpack(data);
+            let state = self.states.get(token.socket);
+            let lane = state.map(|state| state.lanes[token.lane as usize]);
+            let accepts = self.callers.iter().any(|own| own.0 == token.socket);
+            let ours = data & CANCEL == 0 && token.lane == Lane::Input;
+            if let (true, Some(Held::Request), Ok(number)) =
+                (ours && accepts, lane, usize::try_from(result))
+            {
+                drop(outside::claim(server::accepted(number)));
+            }
+        }
     }
 }
 

@@ -2,7 +2,9 @@
 //! told, and the runtime can be stopped. Nothing is printed; a test of the log hook would see it.
 
 use super::*;
-use crate::abi::{ASOCK_INTERNAL, ASOCK_KIND_RECEIVE, ASOCK_KIND_SEND, ASOCK_KIND_TIMER};
+use crate::abi::{
+    ASOCK_INTERNAL, ASOCK_KIND_ACCEPT, ASOCK_KIND_RECEIVE, ASOCK_KIND_SEND, ASOCK_KIND_TIMER,
+};
 use crate::foreign::{Buffer, HandleOut, Notify, UserData};
 
 fn collected(op: &mut u64) -> Notify {
@@ -41,6 +43,12 @@ fn a_panic_on_a_worker_completes_everything() {
         let (number, mut sent) = (crate::sys::file::number_of(&file), 0);
         begin_send_file(socket, number, 0, 100_000_000, &collected(&mut sent)).expect("begins");
 
+        let (server, mut accept) = (open(handle, Kind::Stream).expect("there is room"), 0);
+        let own = crate::address::Address::of_ipv4([127, 0, 0, 1].into(), 0);
+        bind(server, Local::Address(own)).expect("binds");
+        listen(server, 0).expect("listens");
+        begin_accept(server, collected(&mut accept)).expect("begins");
+
         let seat = runtime_of(handle).expect("it runs").seats[0];
         let mut shared = seat.lock();
         shared.mistaken = true;
@@ -50,6 +58,7 @@ fn a_panic_on_a_worker_completes_everything() {
             (receive, ASOCK_KIND_RECEIVE),
             (timer, ASOCK_KIND_TIMER),
             (sent, ASOCK_KIND_SEND),
+            (accept, ASOCK_KIND_ACCEPT),
         ] {
             let result = end(op).expect("it completes");
             assert_eq!((result.kind, result.status), (kind, ASOCK_INTERNAL));
