@@ -30,6 +30,9 @@ const BATCH: usize = if cfg!(test) { 4 } else { 256 };
 /// Turns that work may go on without asking the system for news.
 const TURNS: u32 = 16;
 
+/// Looks between two offers of the core to others.
+const LOOKS: u32 = 8;
+
 const NS_PER_TICK: u64 = 1_000_000;
 
 /// The tick that has begun; what is due at it is due now.
@@ -115,6 +118,7 @@ impl Worker {
 
     fn turns(&mut self) {
         let mut busy = 0;
+        let mut looks_in_vain = 0_u32;
         let mut look_until = self.look_until();
         loop {
             // A worker that looks for work is not woken, for it finds what is handed over.
@@ -128,7 +132,14 @@ impl Worker {
             if taken.idle && looks {
                 self.listen(0);
                 self.react();
-                thread::yield_now();
+                looks_in_vain = if self.engine.has_finished() {
+                    0
+                } else {
+                    looks_in_vain + 1
+                };
+                if looks_in_vain % LOOKS == LOOKS - 1 {
+                    thread::yield_now();
+                }
             } else if taken.idle {
                 self.sleep();
                 self.react();
