@@ -9,8 +9,8 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::Duration;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 #[path = "common/c.rs"]
 #[allow(dead_code, reason = "every test uses a part of it")]
@@ -162,10 +162,70 @@ fn the_blocking_calls_get_their_answer() {
     assert!(own.contains(&format!("\n```c\n{source}```\n")));
 }
 
+/// It serves several clients at the same time, for as long as its input is open.
+#[test]
+fn the_shortest_server_serves() {
+    let Some(workshop) = Workshop::open() else {
+        return;
+    };
+    let path = workshop.path("server.c");
+    fs::write(&path, program("asock_begin_accept(")).expect("the workshop can be written");
+    let program = compile(&workshop, &path, "server");
+    // A port that nobody has right now; if somebody takes it before the server does, another one is tried.
+    for _ in 0..10 {
+        let probe = TcpListener::bind(("127.0.0.1", 0)).expect("loopback is there");
+        let port = probe.local_addr().expect("it is bound").port();
+        drop(probe);
+        let mut server = Command::new(&program)
+            .arg(port.to_string())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let start = Instant::now();
+        let first = loop {
+            match TcpStream::connect(("127.0.0.1", port)) {
+                Ok(client) => break Some(client),
+                Err(_) if start.elapsed() > LIMIT => break None,
+                Err(_) if server.try_wait().expect("our child").is_some() => break None,
+                Err(_) => std::thread::sleep(Duration::from_millis(2)),
+            }
+        };
+        let Some(first) = first else {
+            let _ = server.kill(); // It has ended, mostly.
+            let _ = server.wait();
+            continue;
+        };
+        let more = || TcpStream::connect(("127.0.0.1", port)).expect("it accepts again");
+        let mut clients = [first, more(), more()];
+        for round in ["first", "second"] {
+            for client in &mut clients {
+                client.set_read_timeout(Some(LIMIT)).expect("it is open");
+                client.write_all(round.as_bytes()).expect("it is there");
+            }
+            for client in &mut clients {
+                let mut answer = vec![0; round.len()];
+                client.read_exact(&mut answer).expect("it answers");
+                assert_eq!(answer, round.as_bytes());
+            }
+        }
+        drop(server.stdin.take()); // The end of its input is its end.
+        let ended = server.wait_with_output().expect("our child");
+        assert_eq!(ended.status.code(), Some(0));
+        assert_eq!((&*ended.stdout, &*ended.stderr), (&b""[..], &b""[..]));
+        for client in &mut clients {
+            assert_eq!(client.read(&mut [0]).expect("an end, not a reset"), 0);
+        }
+        return;
+    }
+    panic!("it never served");
+}
+
 /// Every program is run by one of the tests here: none is added without one.
 #[test]
 fn no_program_is_forgotten() {
-    assert_eq!(snippets("c").len(), 4);
+    assert_eq!(snippets("c").len(), 5);
     assert_eq!(snippets("python").len(), 2);
     assert_eq!(snippets("sh").len(), 6);
 }
