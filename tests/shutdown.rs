@@ -133,31 +133,6 @@ fn of_both_sides() {
     });
 }
 
-/// A close right behind it: the peer gets a part of what was to be sent and then an end, but no reset.
-#[test]
-fn and_then_a_close_in_the_middle_of_a_send() {
-    on_both(|runtime| {
-        let recorder = runtime.recorder();
-        let (socket, mut peer) = narrow_pair(&runtime);
-        let bytes = pattern(4 * BIG);
-        let send = recorder.send(socket, &Memory::of(&bytes), 0);
-        until("a part is sent", || {
-            get(socket, ASOCK_OPTION_SEND_QUEUED) < Ok(bytes.len() as i64)
-        });
-        assert_eq!(asock_shutdown(socket, ASOCK_SHUTDOWN_BOTH), ASOCK_OK);
-        assert_eq!(asock_close(socket), ASOCK_OK);
-        let completion = recorder.completion_of(send);
-        completion.expect(ASOCK_KIND_SEND, ASOCK_CLOSED);
-        let mut heard = Vec::new();
-        peer.read_to_end(&mut heard).expect("an end, and no reset");
-        assert!(completion.bytes > 0 && completion.bytes < bytes.len());
-        assert!(
-            heard == bytes[..completion.bytes],
-            "what is told has arrived"
-        );
-    });
-}
-
 #[test]
 fn one_after_the_other_is_both() {
     on_both(|runtime| {
