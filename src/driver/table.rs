@@ -5,7 +5,7 @@ use crate::handle::SLOTS;
 use crate::sys::{SysResult, OUT_OF_MEMORY};
 
 /// Entries per chunk. They come in chunks so that a table which grows moves nothing.
-const CHUNK: usize = 256;
+const CHUNK: usize = 128;
 
 type Chunk<S> = Box<[S]>;
 

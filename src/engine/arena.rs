@@ -7,7 +7,7 @@
 use std::ops::{Index, IndexMut};
 
 /// Records per chunk. Small under test, so that every test run crosses the border.
-pub const CHUNK: u32 = if cfg!(test) { 4 } else { 256 };
+pub const CHUNK: u32 = if cfg!(test) { 4 } else { 128 };
 
 /// There is no room for another chunk.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
