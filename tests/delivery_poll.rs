@@ -55,6 +55,18 @@ fn poll_hands_out_up_to_its_capacity() {
 }
 
 #[test]
+fn what_has_ended_can_be_pulled_at_once() {
+    let runtime = Runtime::on_poll();
+    for _ in 0..1_000 {
+        let op = plain_timer(&runtime, 0);
+        // Without a sleep, so that the answer comes while the worker is still at it.
+        while asock_wait(op, 0) != ASOCK_OK {}
+        let (status, results) = poll(&runtime, 0, 1);
+        assert_eq!((status, ops_of(&results)), (ASOCK_OK, vec![op]));
+    }
+}
+
+#[test]
 fn poll_hands_out_records_whether_or_not_they_have_a_callback() {
     let runtime = Runtime::on_poll();
     let recorder = runtime.recorder();

@@ -157,27 +157,32 @@ impl Poll {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A worker has put `count` completions into its seat's list.
+    /// A worker is putting `count` completions into its seat's list. It says so while it holds
+    /// the seat's lock: who has seen an operation end finds it here. `tell` must follow, without
+    /// that lock.
     pub fn add(&self, count: usize) {
-        let mut state = self.lock();
-        state.ready += count;
-        self.tell(state);
+        self.lock().ready += count;
+    }
+
+    /// Wakes whoever waits for what was added.
+    pub fn tell(&self) {
+        self.tell_with(self.lock());
     }
 
     /// A worker has drained: nothing more comes from it.
     pub fn drained(&self) {
         let mut state = self.lock();
         state.workers -= 1;
-        self.tell(state);
+        self.tell_with(state);
     }
 
     pub fn wake(&self) {
         let mut state = self.lock();
         state.woken = true;
-        self.tell(state);
+        self.tell_with(state);
     }
 
-    fn tell(&self, mut state: MutexGuard<'_, PollState>) {
+    fn tell_with(&self, mut state: MutexGuard<'_, PollState>) {
         state.show();
         if state.waiting {
             self.changed.notify_all();

@@ -244,7 +244,7 @@ impl Worker {
                 leftover.clear(&self.population);
             }
             if let (Some(poll), true) = (&self.poll, polled > 0) {
-                poll.add(polled);
+                poll.tell();
             }
             if self.calls.is_empty() {
                 continue;
@@ -298,6 +298,9 @@ impl Worker {
                 Some(socket) => seat.release_socket(&mut shared, socket),
                 None => break,
             }
+        }
+        if let (Some(poll), true) = (&self.poll, polled > 0) {
+            poll.add(polled);
         }
         (polled, shared.may_call(!self.calls.is_empty()))
     }
@@ -356,7 +359,6 @@ impl Worker {
         for call in std::mem::take(&mut self.calls) {
             call.make(self.seat, now, false);
         }
-        let mut polled = 0;
         // Taken out of the loop's head, where the lock would be held all through it.
         let broken = self.seat.lock().break_down(&mut self.engine);
         for id in broken {
@@ -364,15 +366,16 @@ impl Worker {
             let route = shared.complete(id);
             let call = (route == Route::Call).then(|| Call::of(&mut shared, id));
             let may = shared.may_call(call.is_some());
+            if let (Some(poll), Route::Poll) = (&self.poll, route) {
+                poll.add(1);
+            }
             drop(shared);
             self.seat.wake_waiters(id);
-            polled += usize::from(route == Route::Poll);
             if let Some(call) = call {
                 call.make(self.seat, (clock::now_ns(), may), false);
             }
         }
         if let Some(poll) = self.poll.take() {
-            poll.add(polled);
             poll.drained();
         }
     }
