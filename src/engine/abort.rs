@@ -42,7 +42,7 @@ impl Engine {
             true => Lane::Input,
             false => Lane::Output,
         };
-        let among_sends = self.operations[id].flags().among_sends;
+        let among_sends = self.operations[id].flags.has(Flags::AMONG_SENDS);
         let token = Token {
             socket: index,
             lane,
@@ -122,9 +122,9 @@ impl Engine {
         let closed = Fault::of(Status::Closed);
         let socket = &mut self.sockets[index];
         socket.closing = true;
-        socket.reset = flags.reset;
+        socket.reset = flags.has(Flags::RESET);
         socket.link = Link::of(closer);
-        socket.draining = flags.drain && !socket.sends.is_empty();
+        socket.draining = flags.has(Flags::DRAIN) && !socket.sends.is_empty();
         if socket.draining {
             self.abort_receives(index, closed, steps);
         } else {
@@ -160,7 +160,7 @@ impl Engine {
         for index in 0..self.sockets.end() {
             let socket = self.sockets.get(index);
             if socket.is_some_and(|socket| socket.open && !socket.closing) {
-                self.close(index, Flags::default(), None, steps);
+                self.close(index, Flags::NONE, None, steps);
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Descriptors that do not come from the worker: bound, listening and accepted ones. A connect takes
 //! what is there.
 
-use super::operation::Payload;
+use super::operation::{Flags, Payload};
 use super::socket::{Engine, Link, Socket, State, Steps, Trouble};
 use crate::address::{Address, Family};
 
@@ -60,7 +60,7 @@ impl Engine {
     /// that it has: the first one last, so that each is gone when it has been tried.
     pub(super) fn in_turn(&self, index: u32, id: u32, addresses: &mut [Address]) -> bool {
         let given = self.sockets[index].given;
-        if given.is_none() && !self.operations[id].flags().among_sends {
+        if given.is_none() && !self.operations[id].flags.has(Flags::AMONG_SENDS) {
             return false;
         }
         for address in &mut *addresses {

@@ -1,7 +1,7 @@
 //! Connecting: one address on the socket's own descriptor, or a race between several, each on a
 //! descriptor of its own until one has won.
 
-use super::operation::{Fault, Kind, Payload, Phase, Queue, Tick};
+use super::operation::{Fault, Flags, Kind, Payload, Phase, Queue, Tick};
 use super::race::{interleave, Race};
 use super::socket::{Engine, State, Steps, Trouble};
 use crate::address::{Address, Family};
@@ -85,7 +85,9 @@ impl Engine {
         if kind == Kind::Resolve {
             return self.finish_resolve(id, found);
         }
-        if self.sockets[index].connects.first() != Some(id) && !operation.flags().among_sends {
+        if self.sockets[index].connects.first() != Some(id)
+            && !operation.flags.has(Flags::AMONG_SENDS)
+        {
             return; // It waits for the connect before it, and shares that one's end.
         }
         match found {
@@ -281,7 +283,7 @@ impl Engine {
                 let socket = &mut self.sockets[index];
                 socket.state = State::Connected;
                 if std::mem::take(&mut socket.receive_shut_pending) {
-                    if self.operations[id].flags().datagram {
+                    if self.operations[id].flags.has(Flags::DATAGRAM) {
                         self.shut_receiving(index, steps);
                     } else {
                         steps.shutdown(index, true, false);
@@ -322,7 +324,7 @@ impl Engine {
 
     /// A connect has failed: what is begun before that is visible fails with it.
     pub(super) fn cut_connect(&mut self, id: u32, fault: Fault) {
-        self.operations[id].mark(|flags| flags.cuts = true);
+        self.operations[id].flags.set(Flags::CUTS, true);
         let socket = &mut self.sockets[self.operations[id].socket];
         socket.cut(Trouble::Cut, fault);
     }

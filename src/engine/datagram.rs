@@ -4,7 +4,7 @@
 //! A connect of a socket that has a descriptor stands among the sends, so that those before it go
 //! to the earlier peer and those behind it to the new one; receives go on meanwhile.
 
-use super::operation::{Fault, Kind, Payload, Tick};
+use super::operation::{Fault, Flags, Kind, Payload, Tick};
 use super::socket::{Engine, LaneState, State, Steps, Trouble};
 use crate::address::Address;
 use crate::driver::{Lane, Outcome, Token};
@@ -53,8 +53,8 @@ impl Engine {
         let socket = &self.sockets[index];
         let among_sends = socket.open || socket.state != State::Idle;
         let operation = &mut self.operations[id];
-        let among_sends = operation.flags().datagram && among_sends;
-        operation.mark(|flags| flags.among_sends = among_sends);
+        let among_sends = operation.flags.has(Flags::DATAGRAM) && among_sends;
+        operation.flags.set(Flags::AMONG_SENDS, among_sends);
         among_sends
     }
 
@@ -99,7 +99,7 @@ impl Engine {
     /// one goes nowhere.
     pub(super) fn change_failed(&mut self, index: u32, id: u32, fault: Fault) {
         let mut next = self.sockets[index].sends.after(&self.operations, id);
-        self.operations[id].mark(|flags| flags.cuts = true);
+        self.operations[id].flags.set(Flags::CUTS, true);
         self.leave_queue(id);
         self.finish(id, fault);
         self.sockets[index].cut(Trouble::SendsCut, fault);
@@ -130,14 +130,15 @@ impl Engine {
         let fault = match outcome {
             Outcome::Done(bytes) => {
                 operation.set_bytes(bytes);
-                operation.mark(|flags| flags.at_once = true);
+                operation.flags.set(Flags::AT_ONCE, true);
                 Fault::of(Status::Ok)
             }
             Outcome::Failed(CONNECTION_REFUSED)
-                if !operation.flags().refused && !self.sockets[index].receives.is_empty() =>
+                if !operation.flags.has(Flags::REFUSED)
+                    && !self.sockets[index].receives.is_empty() =>
             {
                 // Mostly that is about an earlier datagram, and then another try sends this one.
-                operation.mark(|flags| flags.refused = true);
+                operation.flags.set(Flags::REFUSED, true);
                 return;
             }
             Outcome::Failed(WOULD_BLOCK) if operation.fate.is_none() => {
@@ -148,10 +149,12 @@ impl Engine {
                 Fault::of(operation.fate.unwrap_or(Status::Canceled))
             }
             // Then it was about this one.
-            Outcome::Failed(_) if operation.flags().refused => Fault::system(CONNECTION_REFUSED),
+            Outcome::Failed(_) if operation.flags.has(Flags::REFUSED) => {
+                Fault::system(CONNECTION_REFUSED)
+            }
             Outcome::Failed(error) => Fault::system(error),
         };
-        let refused = operation.flags().refused && fault.status == Status::Ok;
+        let refused = operation.flags.has(Flags::REFUSED) && fault.status == Status::Ok;
         self.leave_queue(id);
         self.finish(id, fault);
         if refused {

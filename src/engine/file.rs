@@ -7,7 +7,7 @@
 //! there is room, and the payload goes out again. Each time it is for a limited part, so that a
 //! cancel is heard.
 
-use super::operation::{Payload, NONE};
+use super::operation::{Flags, Payload, NONE};
 use super::socket::{Engine, LaneState, State, Steps};
 use crate::driver::{Lane, Outcome, Request, Token};
 use crate::status::Status;
@@ -149,7 +149,7 @@ impl Engine {
         if token.lane == Lane::Output && socket.state == State::Connected {
             if let Some(id) = socket.sends.first() {
                 let operation = &mut self.operations[id];
-                if operation.flags().file && operation.payload.is_none() {
+                if operation.flags.has(Flags::FILE) && operation.payload.is_none() {
                     operation.payload = Some(steps.recall_file(id)?);
                     return Some(Outcome::Canceled);
                 }

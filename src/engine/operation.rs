@@ -9,6 +9,7 @@ use crate::address::Address;
 use crate::foreign::{Buffer, UserData};
 use crate::status::{OsError, Status};
 use crate::sys::Message;
+use std::ops::BitOr;
 
 /// No operation, or no socket.
 pub const NONE: u32 = u32::MAX;
@@ -100,79 +101,57 @@ impl Payload {
     }
 }
 
-/// Flags of sends and receives, as the engine reads them.
+/// What is so of an operation, a bit each.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Flags {
-    pub more: bool,
-    pub out_of_band: bool,
-    pub peek: bool,
-    pub all: bool,
-    /// A send of a file: its buffer is no memory, only a length.
-    pub file: bool,
-    /// See `Operation::due`.
-    pub has_due: bool,
+pub struct Flags(u16);
+
+impl Flags {
+    pub const NONE: Flags = Flags(0);
+
+    pub const MORE: Flags = Flags(1 << 0);
+    pub const OUT_OF_BAND: Flags = Flags(1 << 1);
+    pub const PEEK: Flags = Flags(1 << 2);
+    pub const ALL: Flags = Flags(1 << 3);
     /// A shutdown's directions; a close's ways.
-    pub receive: bool,
-    pub send: bool,
-    pub drain: bool,
-    pub reset: bool,
+    pub const RECEIVE: Flags = Flags(1 << 4);
+    pub const SEND: Flags = Flags(1 << 5);
+    pub const DRAIN: Flags = Flags(1 << 6);
+    pub const RESET: Flags = Flags(1 << 7);
     /// It is on a datagram socket.
-    pub datagram: bool,
+    pub const DATAGRAM: Flags = Flags(1 << 8);
     /// Of a datagram: there was more than room for it.
-    pub truncated: bool,
+    pub const TRUNCATED: Flags = Flags(1 << 9);
     /// Of a connect: it stands among the sends; see `datagram`.
-    pub among_sends: bool,
+    pub const AMONG_SENDS: Flags = Flags(1 << 10);
     /// Of the send of a datagram: it has met a refusal and is tried again.
-    pub refused: bool,
+    pub const REFUSED: Flags = Flags(1 << 11);
     /// Its end also ends what was begun behind it; see `socket::Trouble`.
-    pub cuts: bool,
+    pub const CUTS: Flags = Flags(1 << 12);
     /// Of a send: it left all at once, so the count of queued bytes has not heard of it.
-    pub at_once: bool,
+    pub const AT_ONCE: Flags = Flags(1 << 13);
+    /// A send of a file: its buffer is no memory, only a length.
+    pub const FILE: Flags = Flags(1 << 14);
+    /// See `Operation::due`.
+    const HAS_DUE: Flags = Flags(1 << 15);
+
+    pub fn has(self, any: Flags) -> bool {
+        self.0 & any.0 != 0
+    }
+
+    pub fn set(&mut self, flags: Flags, so: bool) {
+        self.0 = self.0 & !flags.0 | flags.when(so).0;
+    }
+
+    /// These, if it is so.
+    pub fn when(self, so: bool) -> Flags {
+        Flags(self.0 * u16::from(so))
+    }
 }
 
-/// Flags as a record keeps them: a bit each.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct PackedFlags(u16);
-
-/// Each flag and its bit.
-macro_rules! bits {
-    ($($flag:ident = $bit:literal),* $(,)?) => {
-        impl Flags {
-            pub fn pack(self) -> PackedFlags {
-                PackedFlags(0 $(| u16::from(self.$flag) << $bit)*)
-            }
-        }
-
-        impl PackedFlags {
-            pub fn unpack(self) -> Flags {
-                Flags { $($flag: self.0 >> $bit & 1 != 0),* }
-            }
-        }
-    };
-}
-
-bits! {
-    more = 0,
-    out_of_band = 1,
-    peek = 2,
-    all = 3,
-    receive = 4,
-    send = 5,
-    drain = 6,
-    reset = 7,
-    datagram = 8,
-    truncated = 9,
-    among_sends = 10,
-    refused = 11,
-    cuts = 12,
-    at_once = 13,
-    file = 14,
-    has_due = 15,
-}
-
-impl PackedFlags {
-    fn has_due(self) -> bool {
-        self.0 & 1 << 15 != 0
+impl BitOr for Flags {
+    type Output = Flags;
+    fn bitor(self, more: Flags) -> Flags {
+        Flags(self.0 | more.0)
     }
 }
 
@@ -243,7 +222,7 @@ pub struct Operation {
     pub status: Status,
     pub kind: Kind,
     pub phase: Phase,
-    pub flags: PackedFlags,
+    pub flags: Flags,
     pub epoch: u8,
     /// What a cancel, deadline, close or stop decided while the driver still had the operation.
     pub fate: Option<Status>,
@@ -270,7 +249,7 @@ impl Default for Operation {
             status: Status::Internal,
             kind: Kind::default(),
             phase: Phase::Free,
-            flags: PackedFlags::default(),
+            flags: Flags::NONE,
             epoch: 0,
             fate: None,
         }
@@ -286,7 +265,7 @@ impl Operation {
             payload: begin.payload,
             deadline: Tick::of(begin.deadline),
             kind: begin.kind,
-            flags: begin.flags.pack(),
+            flags: begin.flags,
             epoch: begin.epoch,
             ..Operation::default()
         };
@@ -296,27 +275,23 @@ impl Operation {
         }
     }
 
-    pub fn flags(&self) -> Flags {
-        self.flags.unpack()
-    }
-
     /// Bytes sent or received so far; for a look-up, the addresses that were found. None while
     /// something is due.
     pub fn bytes(&self) -> usize {
-        match self.flags.has_due() {
+        match self.flags.has(Flags::HAS_DUE) {
             true => 0,
             false => self.progress as usize,
         }
     }
 
     pub fn set_bytes(&mut self, bytes: usize) {
-        debug_assert!(!self.flags.has_due());
+        debug_assert!(!self.flags.has(Flags::HAS_DUE));
         self.progress = bytes as u64;
     }
 
     /// When a timer is done, the next attempt of a race begins, or something is tried again.
     pub fn due(&self) -> Tick {
-        match self.flags.has_due() {
+        match self.flags.has(Flags::HAS_DUE) {
             true => Tick(self.progress),
             false => Tick::NEVER,
         }
@@ -328,17 +303,11 @@ impl Operation {
             return;
         }
         debug_assert_eq!(self.bytes(), 0);
-        self.mark(|flags| flags.has_due = due != Tick::NEVER);
+        self.flags.set(Flags::HAS_DUE, due != Tick::NEVER);
         self.progress = match due {
             Tick::NEVER => 0,
             Tick(tick) => tick,
         };
-    }
-
-    pub fn mark(&mut self, change: impl FnOnce(&mut Flags)) {
-        let mut flags = self.flags();
-        change(&mut flags);
-        self.flags = flags.pack();
     }
 
     /// Why it ended as it did.
@@ -355,7 +324,7 @@ impl Operation {
     pub fn finish(&mut self, fault: Fault) {
         debug_assert_eq!(self.phase, Phase::Queued);
         self.phase = Phase::Finished;
-        if self.flags.has_due() {
+        if self.flags.has(Flags::HAS_DUE) {
             self.set_due(Tick::NEVER);
         }
         self.status = fault.status;
@@ -390,7 +359,7 @@ impl Operation {
             }
             Kind::Resolve => (self.bytes() as u64, 0, 0),
             Kind::Accept => (self.brought(), 0, 0),
-            _ if self.flags().truncated => (0, self.bytes(), ASOCK_RESULT_TRUNCATED),
+            _ if self.flags.has(Flags::TRUNCATED) => (0, self.bytes(), ASOCK_RESULT_TRUNCATED),
             _ => (0, self.bytes(), 0),
         };
         asock_result {
@@ -421,7 +390,7 @@ impl Operation {
             message.truncated()
         });
         let truncated = truncated.unwrap_or(length > self.buffer.len());
-        self.mark(|flags| flags.truncated = truncated);
+        self.flags.set(Flags::TRUNCATED, truncated);
         self.set_bytes(length.min(self.buffer.len()));
     }
 

@@ -1,7 +1,7 @@
 //! What a driver is asked to do for an operation.
 
 use super::connect::FIRST_ATTEMPT;
-use super::operation::{Kind, Operation, Payload};
+use super::operation::{Flags, Kind, Operation, Payload};
 use super::socket::{Engine, State};
 use crate::address::Address;
 use crate::driver::{Lane, Request, Token};
@@ -21,7 +21,7 @@ impl Engine {
         let operation = &self.operations[queue.first()?];
         match operation.payload.as_deref() {
             Some(Payload::File(file)) => file.wants_room.then_some(Request::Writable),
-            None if operation.flags().file => None, // A thread for files has it.
+            None if operation.flags.has(Flags::FILE) => None, // A thread for files has it.
             _ => Some(request_of(operation)),
         }
     }
@@ -30,10 +30,10 @@ impl Engine {
 /// The request for an operation's next move.
 pub(super) fn request_of(operation: &Operation) -> Request<'_> {
     let rest = operation.buffer.part(operation.bytes());
-    let flags = operation.flags();
-    let (datagram, empty) = (flags.datagram, operation.buffer.is_empty());
+    let flags = operation.flags;
+    let (datagram, empty) = (flags.has(Flags::DATAGRAM), operation.buffer.is_empty());
     // A receive of nothing takes nothing, so a datagram stays where it is.
-    let peek = flags.peek || (datagram && empty);
+    let peek = flags.has(Flags::PEEK) || (datagram && empty);
     match (&operation.kind, operation.payload.as_deref()) {
         (Kind::Connect, Some(Payload::Connect(address))) => Request::Connect(address),
         (Kind::Connect, Some(Payload::Found(left))) => {
@@ -41,7 +41,7 @@ pub(super) fn request_of(operation: &Operation) -> Request<'_> {
         }
         (Kind::Accept, _) => Request::Accept,
         (Kind::Receive, _) if empty && !datagram => Request::Readable,
-        (Kind::Receive, Some(Payload::Message(message))) if flags.out_of_band => {
+        (Kind::Receive, Some(Payload::Message(message))) if flags.has(Flags::OUT_OF_BAND) => {
             Request::Receive {
                 buffer: message.piece(), // One byte comes, and goes into the first of them.
                 peek,
@@ -54,19 +54,19 @@ pub(super) fn request_of(operation: &Operation) -> Request<'_> {
         }
         (Kind::Send | Kind::SendTo, Some(Payload::Message(message))) => Request::SendMessage {
             message,
-            more: flags.more,
-            out_of_band: flags.out_of_band,
+            more: flags.has(Flags::MORE),
+            out_of_band: flags.has(Flags::OUT_OF_BAND),
         },
         (Kind::Receive, _) => Request::Receive {
             buffer: rest,
             peek,
-            out_of_band: flags.out_of_band,
+            out_of_band: flags.has(Flags::OUT_OF_BAND),
             whole: datagram,
         },
         _ => Request::Send {
             buffer: rest,
-            more: flags.more,
-            out_of_band: flags.out_of_band,
+            more: flags.has(Flags::MORE),
+            out_of_band: flags.has(Flags::OUT_OF_BAND),
         },
     }
 }

@@ -149,17 +149,21 @@ impl Simulation {
         if refused || self.records.len() >= 64 {
             return None;
         }
-        let memory = if draft.flags.file { 0 } else { draft.length };
+        let memory = if draft.flags.has(Flags::FILE) {
+            0
+        } else {
+            draft.length
+        };
         let (mut buffer, region) = self.buffer(memory);
         let mut data = self.random.below(PATTERN.len() - draft.length);
-        if draft.flags.file {
+        if draft.flags.has(Flags::FILE) {
             buffer = Buffer::of_file(draft.length);
             if self.random.chance(15) {
                 data = PATTERN.len() - self.random.below(draft.length); // It ends too early.
             }
         }
         let number = self.records.len();
-        if draft.kind == Kind::Send && !draft.flags.file {
+        if draft.kind == Kind::Send && !draft.flags.has(Flags::FILE) {
             write(&buffer, &PATTERN[data..data + draft.length]);
         }
         let payload = payload_of(&draft, buffer, data);
@@ -257,11 +261,7 @@ impl Simulation {
         let place = &self.places[socket];
         if place.connected || place.connecting > 0 {
             self.begin(Draft {
-                flags: Flags {
-                    receive,
-                    send,
-                    ..Flags::default()
-                },
+                flags: Flags::RECEIVE.when(receive) | Flags::SEND.when(send),
                 ..Draft::new(Kind::Shutdown, socket)
             });
         }
@@ -331,8 +331,8 @@ impl Simulation {
                 let number = entry.target;
                 let place = self.by_number[number as usize].expect("it is open");
                 self.foretell_closing(place, false);
-                self.places[place].closing = Some(Flags::default());
-                let flags = Flags::default();
+                self.places[place].closing = Some(Flags::NONE);
+                let flags = Flags::NONE;
                 self.engine.close(number, flags, None, &mut self.ports);
                 self.check_closing(place);
                 self.look();
@@ -363,7 +363,7 @@ impl Simulation {
             self.say(|| format!("  engine begins {number}"));
             self.records[number].deadline = begin.deadline;
             if kind == Kind::Close {
-                self.foretell_closing(socket, begin.flags.drain);
+                self.foretell_closing(socket, begin.flags.has(Flags::DRAIN));
                 self.places[socket].closing = Some(begin.flags);
             }
             self.seat.at(id).begin(begin);
@@ -483,7 +483,9 @@ fn payload_of(draft: &Draft, buffer: Buffer, data: usize) -> Option<Box<Payload>
         (Kind::Resolve, _) | (Kind::Connect, 0) => Payload::Name(80),
         (Kind::Connect, 1) => Payload::Connect(Address::NONE),
         (Kind::Connect, more) => Payload::Race(vec![Address::NONE; more], Race::new(more)),
-        (Kind::Send, _) if draft.flags.file => Payload::File(FileSend::new(None, data as u64)),
+        (Kind::Send, _) if draft.flags.has(Flags::FILE) => {
+            Payload::File(FileSend::new(None, data as u64))
+        }
         (Kind::Send, _) if draft.copy => Payload::Copy {
             bytes: PATTERN[data..data + draft.length].into(),
             given: buffer,

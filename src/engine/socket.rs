@@ -9,7 +9,7 @@ use super::accept::Pause;
 use super::arena::Arena;
 use super::arrival::Arrival;
 use super::connect::{Attempt, FIRST_ATTEMPT};
-use super::operation::{Fault, Kind, Operations, Payload, Phase, Queue, Tick, NONE};
+use super::operation::{Fault, Flags, Kind, Operations, Payload, Phase, Queue, Tick, NONE};
 use super::request::request_of;
 use super::timer::Wheel;
 use super::transfer::breaks;
@@ -273,7 +273,7 @@ impl Engine {
                 return;
             }
             Kind::Close => {
-                let flags = self.operations[id].flags();
+                let flags = self.operations[id].flags;
                 return self.close(index, flags, Some(id), steps);
             }
             _ => {}
@@ -317,9 +317,9 @@ impl Engine {
             Trouble::SendsCut => epoch != socket.epoch && kind.sends(),
             Trouble::Broken => kind != Kind::Connect || for_good, // Once told, it is told always.
         };
-        let flags = self.operations[id].flags();
-        if !concerned && flags.datagram {
-            if flags.file {
+        let flags = self.operations[id].flags;
+        if !concerned && flags.has(Flags::DATAGRAM) {
+            if flags.has(Flags::FILE) {
                 return Some(Fault::of(Status::NotSupported));
             }
             return self.datagram_refusal(index, kind);
@@ -347,7 +347,7 @@ impl Engine {
 
     /// Urgent data does not stand in line with the rest of the stream.
     fn queue_receive(&mut self, index: u32, id: u32, steps: &mut impl Steps) {
-        let urgent = self.operations[id].flags().out_of_band;
+        let urgent = self.operations[id].flags.has(Flags::OUT_OF_BAND);
         if urgent && self.sockets[index].state == State::Connected {
             let outcome = steps.receive_urgent(index, request_of(&self.operations[id]));
             self.finish_outcome(id, outcome, steps);
@@ -358,10 +358,10 @@ impl Engine {
 
     /// The receiving side ends now, or with the connect; the sending side after the sends before.
     fn queue_shutdown(&mut self, index: u32, id: u32, steps: &mut impl Steps) {
-        let flags = self.operations[id].flags();
+        let flags = self.operations[id].flags;
         let socket = &mut self.sockets[index];
-        if flags.receive {
-            if socket.state != State::Connecting && flags.datagram {
+        if flags.has(Flags::RECEIVE) {
+            if socket.state != State::Connecting && flags.has(Flags::DATAGRAM) {
                 self.shut_receiving(index, steps);
             } else if socket.state == State::Connected {
                 steps.shutdown(index, true, false);
@@ -370,7 +370,7 @@ impl Engine {
             }
         }
         let socket = &mut self.sockets[index];
-        if flags.send && !socket.send_shut {
+        if flags.has(Flags::SEND) && !socket.send_shut {
             socket.send_shut = true;
             socket.sends.push(&mut self.operations, id);
         } else {
@@ -381,7 +381,9 @@ impl Engine {
     pub(super) fn leave_queue(&mut self, id: u32) {
         let socket = &mut self.sockets[self.operations[id].socket];
         let queue = match self.operations[id].kind {
-            Kind::Connect if !self.operations[id].flags().among_sends => &mut socket.connects,
+            Kind::Connect if !self.operations[id].flags.has(Flags::AMONG_SENDS) => {
+                &mut socket.connects
+            }
             kind if kind.is_input() => &mut socket.receives,
             _ => &mut socket.sends,
         };
@@ -457,7 +459,7 @@ impl Engine {
                     steps.shutdown(index, false, true);
                     self.leave_queue(id);
                     self.finish(id, Fault::of(Status::Ok));
-                } else if operation.buffer.is_empty() && !operation.flags().datagram {
+                } else if operation.buffer.is_empty() && !operation.flags.has(Flags::DATAGRAM) {
                     self.leave_queue(id);
                     self.finish(id, Fault::of(Status::Ok));
                 } else {
@@ -484,7 +486,7 @@ impl Engine {
             self.finish(id, fault);
         } else if self.rests(index, id, steps) {
             return false;
-        } else if self.operations[id].flags().out_of_band {
+        } else if self.operations[id].flags.has(Flags::OUT_OF_BAND) {
             let outcome = steps.receive_urgent(index, request_of(&self.operations[id]));
             self.leave_queue(id);
             self.finish_outcome(id, outcome, steps);
@@ -502,7 +504,7 @@ impl Engine {
         };
         if lane == Lane::Output {
             let head = self.sockets[index].sends.first();
-            if let Some(id) = head.filter(|&id| self.operations[id].flags().file) {
+            if let Some(id) = head.filter(|&id| self.operations[id].flags.has(Flags::FILE)) {
                 if self.sockets[index].state == State::Connected {
                     return self.start_file(index, id, steps);
                 }

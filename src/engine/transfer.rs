@@ -1,6 +1,6 @@
 //! The ends of sends and receives: how far they came, and what an end means for those behind.
 
-use super::operation::{Fault, Kind};
+use super::operation::{Fault, Flags, Kind};
 use super::socket::{Engine, LaneState, Steps, Trouble};
 use crate::driver::{Lane, Outcome, Token};
 use crate::status::{OsError, Status};
@@ -14,14 +14,14 @@ impl Engine {
             return;
         };
         let operation = &mut self.operations[id];
-        if operation.flags().datagram {
+        if operation.flags.has(Flags::DATAGRAM) {
             return self.datagram_sent(index, id, outcome, steps);
         }
         if let Outcome::Done(bytes) = outcome {
             let at_once = operation.bytes() == 0 && bytes == operation.buffer.len();
             operation.moved(bytes);
             if at_once {
-                operation.mark(|flags| flags.at_once = true);
+                operation.flags.set(Flags::AT_ONCE, true);
             } else {
                 steps.sent(index, bytes);
             }
@@ -58,7 +58,7 @@ impl Engine {
 
     /// A send ended after its first byte: what was queued behind it must not follow.
     pub(super) fn cut_sends(&mut self, index: u32, id: u32, fault: Fault) {
-        self.operations[id].mark(|flags| flags.cuts = true);
+        self.operations[id].flags.set(Flags::CUTS, true);
         let fault = Fault::of(fault.status);
         let socket = &mut self.sockets[index];
         socket.cut(Trouble::SendsCut, fault);
@@ -76,7 +76,7 @@ impl Engine {
         let Some(id) = self.sockets[index].receives.first() else {
             return;
         };
-        if self.operations[id].flags().datagram {
+        if self.operations[id].flags.has(Flags::DATAGRAM) {
             return self.datagram_received(id, outcome);
         }
         let broken = self.sockets[index].broken();
@@ -88,7 +88,8 @@ impl Engine {
             },
             Outcome::Done(bytes) => {
                 operation.moved(bytes);
-                let more = operation.flags().all && operation.bytes() < operation.buffer.len();
+                let more =
+                    operation.flags.has(Flags::ALL) && operation.bytes() < operation.buffer.len();
                 match operation.fate {
                     None if more => return, // The rest of the buffer is still to be filled.
                     Some(fate) if more => Fault::of(fate),

@@ -8,7 +8,7 @@ use super::connect::FIRST_ATTEMPT;
 use super::delivery::{self, Call, Poll};
 use super::files;
 use super::inbox::{Event, EVENTS};
-use super::operation::{Fault, Kind, Payload};
+use super::operation::{Fault, Flags, Kind, Payload};
 use super::population::{Leftover, Population};
 use super::prepared::Prepared;
 use super::record::Marks;
@@ -323,7 +323,7 @@ impl Worker {
             Kind::Send | Kind::SendTo => {
                 shared.counters.bytes_sent += operation.bytes() as u64;
                 // What had left bit by bit was taken off as it left.
-                let told = if operation.flags().at_once {
+                let told = if operation.flags.has(Flags::AT_ONCE) {
                     0
                 } else {
                     operation.bytes()
@@ -331,12 +331,12 @@ impl Worker {
                 let record = shared.sockets.at(operation.socket);
                 record.queued -= (operation.buffer.len() - told) as u64;
             }
-            kind if kind.receives() && !operation.flags().peek => {
+            kind if kind.receives() && !operation.flags.has(Flags::PEEK) => {
                 shared.counters.bytes_received += operation.bytes() as u64;
             }
             _ => {}
         }
-        if operation.flags().cuts {
+        if operation.flags.has(Flags::CUTS) {
             let record = shared.sockets.at(operation.socket);
             record.epoch = record.epoch.wrapping_add(1);
         }

@@ -81,10 +81,7 @@ pub fn begin_receive_from(
         message.push(room);
     }
     let draft = Draft {
-        flags: Flags {
-            peek: flags & abi::ASOCK_RECEIVE_PEEK != 0,
-            ..Flags::default()
-        },
+        flags: Flags::PEEK.when(flags & abi::ASOCK_RECEIVE_PEEK != 0),
         buffer: room,
         payload: Some(payload),
         timeout_ms,

@@ -53,10 +53,7 @@ fn hand_over(
     }
     let payload = payload.take();
     let draft = Draft {
-        flags: Flags {
-            file: payload.is_some() || is_datagram,
-            ..Flags::default()
-        },
+        flags: Flags::FILE.when(payload.is_some() || is_datagram),
         buffer: Buffer::of_file(length),
         payload,
         timeout_ms,

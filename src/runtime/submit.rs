@@ -30,7 +30,7 @@ impl Draft {
     pub fn new(kind: Kind) -> Draft {
         Draft {
             kind,
-            flags: Flags::default(),
+            flags: Flags::NONE,
             buffer: Buffer::EMPTY,
             payload: None,
             due: None,
@@ -86,7 +86,9 @@ pub(super) fn submit(
     if let Some(socket) = socket {
         let record = shared.sockets.at(socket.slot);
         epoch = record.epoch;
-        draft.flags.datagram = record.kind == sys::Kind::Datagram;
+        draft
+            .flags
+            .set(Flags::DATAGRAM, record.kind == sys::Kind::Datagram);
         match draft.kind {
             Kind::Connect => record.connecting += 1,
             Kind::Send | Kind::SendTo => record.queued += draft.buffer.len() as u64,
@@ -263,11 +265,8 @@ pub(super) fn submit_send(
     room_in_queue(record, data.len())?;
     let timeout_ms = timeout(record, |kept| kept.send_timeout_ms);
     let draft = Draft {
-        flags: Flags {
-            more,
-            out_of_band: flags & abi::ASOCK_SEND_OUT_OF_BAND != 0,
-            ..Flags::default()
-        },
+        flags: Flags::MORE.when(more)
+            | Flags::OUT_OF_BAND.when(flags & abi::ASOCK_SEND_OUT_OF_BAND != 0),
         buffer: data,
         payload: take_payload(&mut shared, handle, payload)?,
         timeout_ms,
@@ -317,12 +316,9 @@ pub(super) fn submit_receive(
     let record = shared.sockets.at(handle.slot);
     let timeout_ms = timeout(record, |kept| kept.receive_timeout_ms);
     let draft = Draft {
-        flags: Flags {
-            all: flags & abi::ASOCK_RECEIVE_ALL != 0,
-            peek: flags & abi::ASOCK_RECEIVE_PEEK != 0,
-            out_of_band: flags & abi::ASOCK_RECEIVE_OUT_OF_BAND != 0,
-            ..Flags::default()
-        },
+        flags: Flags::ALL.when(flags & abi::ASOCK_RECEIVE_ALL != 0)
+            | Flags::PEEK.when(flags & abi::ASOCK_RECEIVE_PEEK != 0)
+            | Flags::OUT_OF_BAND.when(flags & abi::ASOCK_RECEIVE_OUT_OF_BAND != 0),
         buffer: room,
         payload: take_payload(&mut shared, handle, payload)?,
         timeout_ms,
@@ -335,11 +331,8 @@ pub fn begin_close(socket: u64, flags: u32, notify: Notify) -> Answer<()> {
     let (seat, handle, mut shared) = socket_of(socket)?;
     in_service(&shared)?;
     let draft = Draft {
-        flags: Flags {
-            drain: flags & abi::ASOCK_CLOSE_DRAIN != 0,
-            reset: flags & abi::ASOCK_CLOSE_RESET != 0,
-            ..Flags::default()
-        },
+        flags: Flags::DRAIN.when(flags & abi::ASOCK_CLOSE_DRAIN != 0)
+            | Flags::RESET.when(flags & abi::ASOCK_CLOSE_RESET != 0),
         ..Draft::new(Kind::Close)
     };
     // The handle is stale before the worker can see the close; it is kept if that cannot be begun.
@@ -361,11 +354,7 @@ pub fn begin_shutdown(socket: u64, receive: bool, send: bool) -> Answer<()> {
         return Err(Status::NotConnected);
     }
     let draft = Draft {
-        flags: Flags {
-            receive,
-            send,
-            ..Flags::default()
-        },
+        flags: Flags::RECEIVE.when(receive) | Flags::SEND.when(send),
         ..Draft::new(Kind::Shutdown)
     };
     submit(seat, shared, Some(handle), draft, &Notify::NONE).map(|_| ())

@@ -196,42 +196,30 @@ impl Desk {
 
     fn connect(&mut self) {
         let payload = Some(Payload::Connect(Address::NONE));
-        self.begin(Kind::Connect, 0, Flags::default(), payload);
+        self.begin(Kind::Connect, 0, Flags::NONE, payload);
     }
 
     fn send(&mut self, length: usize) {
-        self.begin(Kind::Send, length, Flags::default(), None);
+        self.begin(Kind::Send, length, Flags::NONE, None);
     }
 
     fn receive(&mut self, length: usize, all: bool) {
-        let flags = Flags {
-            all,
-            ..Flags::default()
-        };
+        let flags = Flags::ALL.when(all);
         self.begin(Kind::Receive, length, flags, None);
     }
 
     fn receive_urgent(&mut self) {
-        let flags = Flags {
-            out_of_band: true,
-            ..Flags::default()
-        };
+        let flags = Flags::OUT_OF_BAND;
         self.begin(Kind::Receive, 1, flags, None);
     }
 
     fn shut_down_sending(&mut self) {
-        let flags = Flags {
-            send: true,
-            ..Flags::default()
-        };
+        let flags = Flags::SEND;
         self.begin(Kind::Shutdown, 0, flags, None);
     }
 
     fn close(&mut self, drain: bool) {
-        let flags = Flags {
-            drain,
-            ..Flags::default()
-        };
+        let flags = Flags::DRAIN.when(drain);
         self.begin(Kind::Close, 0, flags, None);
     }
 
@@ -252,7 +240,7 @@ impl Desk {
         let id = self.engine.take_finished()?;
         self.engine.deliver(id);
         let operation = self.seat.at(id);
-        self.epoch += u8::from(operation.flags().cuts);
+        self.epoch += u8::from(operation.flags.has(Flags::CUTS));
         Some((id, operation.status, operation.bytes()))
     }
 
@@ -509,7 +497,7 @@ fn a_shutdown_dies_with_its_connect() {
 fn a_race_that_is_won_at_once_starts_what_waits() {
     let mut desk = Desk::new();
     let name = Some(Payload::Name(80));
-    desk.begin(Kind::Connect, 0, Flags::default(), name);
+    desk.begin(Kind::Connect, 0, Flags::NONE, name);
     desk.send(3);
     desk.script.at_once = vec![REFUSED, Outcome::Done(0)];
     let found = Ok(vec![Address::NONE; 2]);
@@ -525,7 +513,7 @@ fn a_second_name_that_is_not_found_waits_for_the_first_connect() {
     let mut desk = Desk::new();
     desk.connect();
     let name = Some(Payload::Name(80));
-    desk.begin(Kind::Connect, 0, Flags::default(), name);
+    desk.begin(Kind::Connect, 0, Flags::NONE, name);
     let unknown = Err(Fault::of(Status::HostNotFound));
     desk.engine.resolved(1, unknown, &mut desk.script);
     assert_eq!(desk.told(), []);

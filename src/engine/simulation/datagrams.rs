@@ -217,10 +217,7 @@ impl Run {
         };
         let deadline = self.random.chance(10);
         let deadline = deadline.then(|| self.world.now + self.random.below(6) as u64);
-        let flags = Flags {
-            datagram: true,
-            ..flags
-        };
+        let flags = Flags::DATAGRAM | flags;
         self.by_id[id] = Some(number);
         self.records.push(Record {
             id: id as u32,
@@ -255,11 +252,8 @@ impl Run {
             length => length,
         };
         let port = FIRST_PORT + self.random.below(4) as u16;
-        let peek = Flags {
-            peek: self.random.chance(20),
-            ..Flags::default()
-        };
-        let none = Flags::default();
+        let peek = Flags::PEEK.when(self.random.chance(20));
+        let none = Flags::NONE;
         match self.random.below(24) {
             0..=6 => self.begin(Kind::SendTo, none, length, port),
             7..=10 => self.begin(Kind::Send, none, length, 0),
@@ -270,19 +264,13 @@ impl Run {
                 self.begin(Kind::Connect, none, 0, port);
             }
             22 if self.world.system.peer.is_some() && self.random.chance(15) => {
-                let flags = Flags {
-                    receive: self.random.chance(50),
-                    send: self.random.chance(50),
-                    ..Flags::default()
-                };
+                let flags = Flags::RECEIVE.when(self.random.chance(50))
+                    | Flags::SEND.when(self.random.chance(50));
                 self.begin(Kind::Shutdown, flags, 0, 0);
             }
             23 if self.random.chance(10) => {
                 let drain = self.random.chance(50);
-                let flags = Flags {
-                    drain,
-                    ..Flags::default()
-                };
+                let flags = Flags::DRAIN.when(drain);
                 self.begin(Kind::Close, flags, 0, 0);
             }
             _ => {}
@@ -340,11 +328,11 @@ impl Run {
             let number = number.expect("an operation finishes once");
             let operation = &mut self.engine.operations[id];
             let (status, bytes) = (operation.status, operation.bytes());
-            let flags = operation.flags();
+            let flags = operation.flags;
             operation.payload = None;
             operation.phase = Phase::Free;
-            self.epoch = self.epoch.wrapping_add(u8::from(flags.cuts));
-            self.judge(number, status, bytes, flags.truncated);
+            self.epoch = self.epoch.wrapping_add(u8::from(flags.has(Flags::CUTS)));
+            self.judge(number, status, bytes, flags.has(Flags::TRUNCATED));
             self.engine.operations.give_back(id);
         }
         while self.engine.take_closed().is_some() {}
@@ -390,7 +378,7 @@ impl Run {
                 let room = record.buffer.len();
                 assert_eq!(got, &expected[..expected.len().min(room)]);
                 assert_eq!(truncated, expected.len() > room);
-                self.received += usize::from(!record.flags.peek && room > 0);
+                self.received += usize::from(!record.flags.has(Flags::PEEK) && room > 0);
                 let last = self.last[1].replace(number);
                 assert!(last < Some(number), "{number} after {last:?}");
             }
@@ -446,10 +434,7 @@ impl Run {
                 .abort_everything(Status::Stopped, &mut self.world);
         } else if !self.is_closed {
             self.deliver();
-            let drain = Flags {
-                drain: true,
-                ..Flags::default()
-            };
+            let drain = Flags::DRAIN;
             self.is_closed = true;
             self.engine.close(0, drain, None, &mut self.world);
         }

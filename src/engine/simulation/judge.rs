@@ -5,7 +5,7 @@ use super::{lane_of, Place, Simulation, CANARY, MARGIN, PATTERN, POISON};
 use crate::driver::sim::{fill, read};
 use crate::driver::{Lane, Token};
 use crate::engine::connect::FIRST_ATTEMPT;
-use crate::engine::operation::{Fault, Kind};
+use crate::engine::operation::{Fault, Flags, Kind};
 use crate::foreign::Buffer;
 use crate::status::{OsError, Status};
 
@@ -20,11 +20,15 @@ impl Simulation {
         self.engine.deliver(record.id);
         let operation = self.seat.at(record.id);
         let fault = operation.fault();
-        let (bytes, cuts) = (operation.bytes(), operation.flags().cuts);
-        let reported = if operation.flags().at_once { 0 } else { bytes };
+        let (bytes, cuts) = (operation.bytes(), operation.flags.has(Flags::CUTS));
+        let reported = if operation.flags.has(Flags::AT_ONCE) {
+            0
+        } else {
+            bytes
+        };
         let unreported = operation.buffer.len().saturating_sub(reported);
         let again = operation.payload.take();
-        let of_use = operation.flags().file || self.records[number].vectored;
+        let of_use = operation.flags.has(Flags::FILE) || self.records[number].vectored;
         assert_eq!(again.is_some(), of_use, "a file or a message got lost");
         self.say(|| format!("completion of {number}: {fault:?} {bytes} cuts {cuts}"));
         let record = &mut self.records[number];
@@ -59,7 +63,7 @@ impl Simulation {
         }
         assert!(!self.ports.driver.holds(record.region), "still in use");
         let (front, rest) = region.split_at(MARGIN);
-        let in_memory = !record.flags.file;
+        let in_memory = !record.flags.has(Flags::FILE);
         let (middle, back) = rest.split_at(if in_memory { record.buffer.len() } else { 0 });
         assert_eq!(front, [CANARY; MARGIN]);
         assert_eq!(back, [CANARY; MARGIN]);
@@ -68,14 +72,18 @@ impl Simulation {
             Kind::Receive => {
                 let (got, untouched) = middle.split_at(bytes);
                 assert!(untouched.iter().all(|&byte| byte == CANARY));
-                if record.flags.out_of_band {
+                if record.flags.has(Flags::OUT_OF_BAND) {
                     assert!(got.iter().all(|&byte| byte == URGENT));
                 } else if bytes > 0 {
                     let place = &mut self.places[record.socket];
                     let link = self.ports.link(place.number).expect("it was connected");
                     let from = place.consumed;
                     assert_eq!(got, &link.written[from..from + bytes], "bytes received");
-                    place.consumed += if record.flags.peek { 0 } else { bytes };
+                    place.consumed += if record.flags.has(Flags::PEEK) {
+                        0
+                    } else {
+                        bytes
+                    };
                 }
             }
             Kind::Resolve => {}
@@ -95,7 +103,7 @@ impl Simulation {
             Kind::Connect => self.check_connected(number),
             Kind::Send => {
                 assert_eq!(bytes, record.buffer.len(), "a send of less");
-                self.tally.files += usize::from(record.flags.file);
+                self.tally.files += usize::from(record.flags.has(Flags::FILE));
                 assert!(bytes > 0 || self.places[record.socket].broken.is_none());
                 let mut before = self.records[..number].iter();
                 let late = before.any(|other| other.socket == record.socket && other.took_effect);
@@ -131,7 +139,7 @@ impl Simulation {
     fn check_received(&mut self, number: usize, bytes: usize) {
         let record = &self.records[number];
         let length = record.buffer.len();
-        if record.flags.out_of_band {
+        if record.flags.has(Flags::OUT_OF_BAND) {
             return assert_eq!(bytes, 1);
         }
         let place = &self.places[record.socket];
@@ -141,7 +149,7 @@ impl Simulation {
         if bytes == 0 {
             assert!(!broken, "an end of stream after a reset was told");
         }
-        let satisfied = match record.flags.all {
+        let satisfied = match record.flags.has(Flags::ALL) {
             true => bytes == length,
             false => bytes > 0 || length == 0,
         };
@@ -150,7 +158,7 @@ impl Simulation {
             let whole = link.dead || link.receive_shut || consumed == link.written.len();
             assert!(whole, "an end before the last byte");
         }
-        self.tally.filled += usize::from(record.flags.all && bytes > 0);
+        self.tally.filled += usize::from(record.flags.has(Flags::ALL) && bytes > 0);
         self.check_order(number, Lane::Input);
     }
 
@@ -158,12 +166,12 @@ impl Simulation {
         let record = &self.records[number];
         let place = &mut self.places[record.socket];
         if !place.connected {
-            place.shuts_receive |= record.flags.receive;
+            place.shuts_receive |= record.flags.has(Flags::RECEIVE);
             return;
         }
         let link = self.ports.link(place.number).expect("it is connected");
-        assert!(link.receive_shut || !record.flags.receive);
-        let took_effect = link.send_shut && record.flags.send;
+        assert!(link.receive_shut || !record.flags.has(Flags::RECEIVE));
+        let took_effect = link.send_shut && record.flags.has(Flags::SEND);
         self.records[number].took_effect = took_effect;
         self.tally.shutdowns += usize::from(took_effect);
     }
@@ -243,7 +251,7 @@ impl Simulation {
                 let from = place.map_or(number, |place| place.afresh.min(number));
                 let mut before = self.records[from..number].iter();
                 let shuts = before.any(|other| {
-                    let shuts = other.kind == Kind::Shutdown && other.flags.send;
+                    let shuts = other.kind == Kind::Shutdown && other.flags.has(Flags::SEND);
                     shuts && other.socket == socket
                 });
                 shuts && record.kind == Kind::Send && bytes == 0
@@ -333,7 +341,7 @@ impl Simulation {
             socket: self.places[record.socket].number,
             lane: lane_of(record.kind),
         };
-        let buffer = match record.flags.file || record.vectored {
+        let buffer = match record.flags.has(Flags::FILE) || record.vectored {
             true => Buffer::EMPTY,
             false => self.engine.operations[record.id].buffer,
         };
@@ -341,7 +349,7 @@ impl Simulation {
             let own = self.records[other].socket == record.socket;
             !own || self.records[other].kind != record.kind || !self.is_queued(other)
         });
-        let recalled = record.flags.file && self.ports.is_recalled(token.socket);
+        let recalled = record.flags.has(Flags::FILE) && self.ports.is_recalled(token.socket);
         alone && (recalled || self.ports.driver.is_canceling(token, buffer))
     }
 
@@ -465,7 +473,7 @@ impl Simulation {
         let place = &mut self.places[socket];
         assert!(!std::mem::replace(&mut place.gone, true), "closed twice");
         let flags = place.closing.expect("only a close closes");
-        assert_eq!(reset, flags.reset);
+        assert_eq!(reset, flags.has(Flags::RESET));
     }
 
     /// The number of a socket is free: all is told, and both streams are what was told.

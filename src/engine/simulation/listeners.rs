@@ -275,7 +275,7 @@ impl Run {
         self.seat.at(id as u32).begin(Begin {
             kind: Kind::Accept,
             socket: 0,
-            flags: Flags::default(),
+            flags: Flags::NONE,
             buffer: Buffer::of_number(place),
             payload: None,
             due: None,
@@ -379,8 +379,7 @@ impl Run {
         match self.random.below(3) {
             0 => {
                 self.closing = true;
-                self.engine
-                    .close(0, Flags::default(), None, &mut self.world);
+                self.engine.close(0, Flags::NONE, None, &mut self.world);
             }
             1 => {
                 self.stopped = true;

@@ -45,7 +45,7 @@ impl Record {
 
     /// A file that has fewer bytes than are to be sent of it.
     pub fn is_short(&self) -> bool {
-        self.flags.file && self.data + self.buffer.len() > PATTERN.len()
+        self.flags.has(Flags::FILE) && self.data + self.buffer.len() > PATTERN.len()
     }
 
     pub fn is_late(&self, now: u64) -> bool {
@@ -188,7 +188,7 @@ impl Draft {
         Draft {
             kind,
             socket,
-            flags: Flags::default(),
+            flags: Flags::NONE,
             length: 0,
             copy: false,
             vectored: false,

@@ -60,10 +60,7 @@ impl Simulation {
     }
 
     fn begin_any_file(&mut self, socket: usize) {
-        let flags = Flags {
-            file: true,
-            ..Flags::default()
-        };
+        let flags = Flags::FILE;
         let length = 1 + self.random.below(30);
         let deadline = self.any_deadline(15);
         self.begin(Draft {
@@ -80,14 +77,11 @@ impl Simulation {
             0 | 1 => 0,
             _ => 1 + self.random.below(12),
         };
-        let flags = Flags {
-            all: (6..12).contains(&sort),
-            peek: (12..14).contains(&sort),
-            out_of_band: sort == 14,
-            ..Flags::default()
-        };
+        let flags = Flags::ALL.when((6..12).contains(&sort))
+            | Flags::PEEK.when((12..14).contains(&sort))
+            | Flags::OUT_OF_BAND.when(sort == 14);
         let deadline = self.any_deadline(15);
-        let vectored = !flags.out_of_band && length > 0 && self.chance(20);
+        let vectored = !flags.has(Flags::OUT_OF_BAND) && length > 0 && self.chance(20);
         self.begin(Draft {
             length,
             flags,
@@ -102,11 +96,7 @@ impl Simulation {
         if way == 0 || self.stopping {
             return self.close(socket);
         }
-        let flags = Flags {
-            drain: way > 2,
-            reset: way == 2,
-            ..Flags::default()
-        };
+        let flags = Flags::DRAIN.when(way > 2) | Flags::RESET.when(way == 2);
         let deadline = self.any_deadline(20);
         self.begin(Draft {
             flags,

@@ -29,7 +29,7 @@ impl Desk {
         let begin = Begin {
             kind: Kind::Accept,
             socket: 0,
-            flags: Flags::default(),
+            flags: Flags::NONE,
             buffer: Buffer::of_number(place_of(id)),
             payload: None,
             due: None,
@@ -309,7 +309,7 @@ fn a_bound_socket_tries_the_addresses_of_a_name_in_turn() {
     let mut desk = Desk::given(Standing::Open);
     let found = [1, 2, 3].map(|last| Address::of_ipv4(Ipv4Addr::new(127, 0, 0, last), 0));
     let name = || Some(Payload::Name(80));
-    desk.begin(Kind::Connect, 0, Flags::default(), name());
+    desk.begin(Kind::Connect, 0, Flags::NONE, name());
     desk.engine
         .resolved(0, Ok(found.to_vec()), &mut desk.script);
     // The socket is of both families, so it writes the older one its own way.
@@ -321,7 +321,7 @@ fn a_bound_socket_tries_the_addresses_of_a_name_in_turn() {
     assert_eq!((desk.script.renewed, desk.script.discarded), (1, 0));
 
     let mut desk = Desk::given(Standing::Open);
-    desk.begin(Kind::Connect, 0, Flags::default(), name());
+    desk.begin(Kind::Connect, 0, Flags::NONE, name());
     desk.engine
         .resolved(0, Ok(found.to_vec()), &mut desk.script);
     desk.done(SEND, REFUSED);

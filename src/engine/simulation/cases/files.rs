@@ -15,10 +15,7 @@ const START: u64 = 100;
 
 impl Desk {
     fn file(&mut self, length: usize) {
-        let flags = Flags {
-            file: true,
-            ..Flags::default()
-        };
+        let flags = Flags::FILE;
         let payload = Payload::File(FileSend::new(None, START));
         self.begin(Kind::Send, length, flags, Some(payload));
     }
