@@ -13,14 +13,20 @@ pub const CHUNK: u32 = if cfg!(test) { 4 } else { 128 };
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct OutOfMemory;
 
+/// As many as there are in a chunk, which is known where one of them is looked up.
+pub type Chunk<T> = Box<[T; CHUNK as usize]>;
+
 /// A chunk of default records.
-pub fn chunk<T: Default>() -> Result<Box<[T]>, OutOfMemory> {
+pub fn chunk<T: Default>() -> Result<Chunk<T>, OutOfMemory> {
     let mut records = Vec::new();
     records
         .try_reserve_exact(CHUNK as usize)
         .map_err(|_| OutOfMemory)?;
     records.resize_with(CHUNK as usize, T::default);
-    Ok(records.into_boxed_slice())
+    records
+        .into_boxed_slice()
+        .try_into()
+        .map_err(|_| OutOfMemory)
 }
 
 /// Chunks by their numbers.
@@ -80,7 +86,7 @@ impl<C> Growth<C> {
 
 /// The worker's records.
 pub struct Arena<T> {
-    chunks: Directory<Box<[T]>>,
+    chunks: Directory<Chunk<T>>,
 }
 
 impl<T> Arena<T> {
@@ -89,7 +95,7 @@ impl<T> Arena<T> {
     }
 
     /// Takes over what the application's threads have made since the last call.
-    pub fn accept(&mut self, growth: &mut Growth<Box<[T]>>) {
+    pub fn accept(&mut self, growth: &mut Growth<Chunk<T>>) {
         growth.arrive(&mut self.chunks);
     }
 

@@ -33,9 +33,11 @@ impl Engine {
             Some(Payload::Connect(address)) => {
                 *address = given.map_or(*address, |family| address.for_family(family));
                 let family = address.family();
-                self.start_single(index, family, steps)
+                self.start_single(index, id, family, steps)
             }
-            Some(Payload::Found(_)) if given.is_some() => self.start(index, Lane::Output, steps),
+            Some(Payload::Found(_)) if given.is_some() => {
+                self.start(index, Lane::Output, id, steps)
+            }
             Some(Payload::Race(..)) => {
                 self.go_on_racing(index, id, steps);
                 // An attempt may be over at once, and then what has waited for it goes on.
@@ -45,7 +47,13 @@ impl Engine {
         }
     }
 
-    fn start_single(&mut self, index: u32, family: Family, steps: &mut impl Steps) -> bool {
+    fn start_single(
+        &mut self,
+        index: u32,
+        id: u32,
+        family: Family,
+        steps: &mut impl Steps,
+    ) -> bool {
         if !self.sockets[index].open {
             if let Err(fault) = steps.open(index, index, family) {
                 self.connect_failed(index, fault, steps);
@@ -53,7 +61,7 @@ impl Engine {
             }
             self.sockets[index].open = true;
         }
-        self.start(index, Lane::Output, steps)
+        self.start(index, Lane::Output, id, steps)
     }
 
     /// A name has been looked up, or could not be.

@@ -62,7 +62,7 @@ impl Engine {
     pub(super) fn start_change(&mut self, index: u32, id: u32, steps: &mut impl Steps) -> bool {
         match self.operations[id].payload.as_deref() {
             Some(Payload::Name(_)) => false, // It is still being looked up.
-            _ => self.start(index, Lane::Output, steps),
+            _ => self.start(index, Lane::Output, id, steps),
         }
     }
 

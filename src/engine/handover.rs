@@ -9,8 +9,8 @@
     reason = "one record with two possible owners is beyond what the compiler can see; each block says who owns it"
 )]
 
-use super::arena::{chunk, Directory, Growth, OutOfMemory, CHUNK};
-use crate::foreign::try_box;
+use super::arena::{Directory, Growth, OutOfMemory, CHUNK};
+use std::alloc::{alloc, Layout};
 use std::cell::UnsafeCell;
 use std::ops::{Index, IndexMut};
 use std::ptr::NonNull;
@@ -21,8 +21,8 @@ struct Chunk<T> {
     /// The sides that still hold it: the last one frees it.
     holders: AtomicU32,
     /// Which records the worker has.
-    with_worker: Box<[AtomicBool]>,
-    records: Box<[UnsafeCell<T>]>,
+    with_worker: [AtomicBool; CHUNK as usize],
+    records: [UnsafeCell<T>; CHUNK as usize],
 }
 
 /// One side's hold on a chunk. There are two at most: the seat's, and that of its worker.
@@ -33,13 +33,19 @@ unsafe impl<T: Send> Send for Hold<T> {}
 
 impl<T: Default> Hold<T> {
     fn new() -> Result<Hold<T>, OutOfMemory> {
-        let made = try_box(Chunk {
-            holders: AtomicU32::new(1),
-            with_worker: chunk()?,
-            records: chunk()?,
-        });
-        let made = made.ok_or(OutOfMemory)?;
-        Ok(Hold(NonNull::from(Box::leak(made))))
+        // SAFETY: the layout is not empty.
+        let place = unsafe { alloc(Layout::new::<Chunk<T>>()) }.cast::<Chunk<T>>();
+        let made = NonNull::new(place).ok_or(OutOfMemory)?;
+        // SAFETY: the place was just allocated for a chunk, and each of its fields is written
+        // before anybody sees it. They are written there, since a chunk is large for a stack.
+        unsafe {
+            (&raw mut (*place).holders).write(AtomicU32::new(1));
+            for at in 0..CHUNK as usize {
+                (&raw mut (*place).with_worker[at]).write(AtomicBool::new(false));
+                (&raw mut (*place).records[at]).write(UnsafeCell::default());
+            }
+        }
+        Ok(Hold(made))
     }
 }
 

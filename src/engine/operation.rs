@@ -1,7 +1,7 @@
 //! Operations, and the queues that they stand in.
 
 use super::file::FileSend;
-use super::handover::WorkerSide;
+use super::handover::{SeatSide, WorkerSide};
 use super::race::Race;
 use super::timer::{Node, Nodes};
 use crate::abi::{asock_callback, asock_result, ASOCK_RESULT_TRUNCATED};
@@ -9,6 +9,7 @@ use crate::address::Address;
 use crate::foreign::{Buffer, UserData};
 use crate::status::{OsError, Status};
 use crate::sys::Message;
+use std::mem::replace;
 use std::ops::BitOr;
 
 /// No operation, or no socket.
@@ -297,6 +298,11 @@ impl Operation {
         }
     }
 
+    /// It needs a timer.
+    pub fn is_timed(&self) -> bool {
+        self.flags.has(Flags::HAS_DUE) || self.deadline != Tick::NEVER
+    }
+
     /// Nothing has been moved yet.
     pub fn set_due(&mut self, due: Tick) {
         if due == self.due() {
@@ -469,37 +475,95 @@ impl Queue {
 
     pub fn push(&mut self, operations: &mut Operations, id: u32) {
         let (next, previous) = match self.first() {
-            None => (id, id),
-            Some(head) => (head, operations[head].previous),
+            None => {
+                self.head = id;
+                (id, id)
+            }
+            Some(head) => {
+                let last = replace(&mut operations[head].previous, id);
+                operations[last].next = id;
+                (head, last)
+            }
         };
-        if self.is_empty() {
-            self.head = id;
-        } else {
-            operations[previous].next = id;
-            operations[next].previous = id;
-        }
-        operations[id].next = next;
-        operations[id].previous = previous;
+        let operation = &mut operations[id];
+        operation.next = next;
+        operation.previous = previous;
     }
 
     pub fn remove(&mut self, operations: &mut Operations, id: u32) {
-        let (next, previous) = (operations[id].next, operations[id].previous);
+        let operation = &mut operations[id];
+        let next = replace(&mut operation.next, NONE);
+        let previous = replace(&mut operation.previous, NONE);
         if next == id {
             self.head = NONE;
-        } else {
-            operations[previous].next = next;
-            operations[next].previous = previous;
-            if self.head == id {
-                self.head = next;
-            }
+            return;
         }
-        operations[id].next = NONE;
-        operations[id].previous = NONE;
+        operations[previous].next = next;
+        operations[next].previous = previous;
+        if self.head == id {
+            self.head = next;
+        }
     }
 
     pub fn pop(&mut self, operations: &mut Operations) -> Option<u32> {
         let id = self.first()?;
         self.remove(operations, id);
+        Some(id)
+    }
+}
+
+/// A list of operations that leave it in the order in which they came, linked through the records
+/// like a `Queue`, but one way only.
+pub struct Chain {
+    head: u32,
+    tail: u32,
+}
+
+/// Where the records of a chain are.
+pub trait Links {
+    fn next(&mut self, id: u32) -> &mut u32;
+}
+
+impl Links for WorkerSide<Operation> {
+    fn next(&mut self, id: u32) -> &mut u32 {
+        &mut self[id].next
+    }
+}
+
+impl Links for SeatSide<Operation> {
+    fn next(&mut self, id: u32) -> &mut u32 {
+        &mut self.at(id).next
+    }
+}
+
+impl Default for Chain {
+    fn default() -> Chain {
+        Chain {
+            head: NONE,
+            tail: NONE,
+        }
+    }
+}
+
+impl Chain {
+    pub fn first(&self) -> Option<u32> {
+        (self.head != NONE).then_some(self.head)
+    }
+
+    pub fn push(&mut self, links: &mut impl Links, id: u32) {
+        *links.next(id) = NONE;
+        match replace(&mut self.tail, id) {
+            NONE => self.head = id,
+            tail => *links.next(tail) = id,
+        }
+    }
+
+    pub fn pop(&mut self, links: &mut impl Links) -> Option<u32> {
+        let id = self.first()?;
+        self.head = replace(links.next(id), NONE);
+        if self.head == NONE {
+            self.tail = NONE;
+        }
         Some(id)
     }
 }

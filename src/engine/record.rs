@@ -2,7 +2,6 @@
 //! lies behind the seat's lock; what only the worker knows of a socket (`socket`) needs none, and
 //! the rest of an operation goes to and fro (`operation`, `handover`).
 
-use super::operation::NONE;
 use super::pins::Pins;
 use crate::address::{Address, Family};
 use crate::foreign;
@@ -266,22 +265,5 @@ impl SocketRecord {
         rare.peer = *peer;
         self.marks.set(Marks::PEER_IS_RARE);
         true
-    }
-}
-
-/// A list through links that lie in its members.
-pub struct Chain {
-    pub head: u32,
-    pub tail: u32,
-    pub length: usize,
-}
-
-impl Default for Chain {
-    fn default() -> Chain {
-        Chain {
-            head: NONE,
-            tail: NONE,
-            length: 0,
-        }
     }
 }

@@ -7,15 +7,15 @@
 //! sleeps. The worker announces its sleep under the lock, after it has found the inbox empty, so
 //! no hand-over falls between its look and its sleep.
 
-use super::arena::{chunk, Growth, OutOfMemory};
+use super::arena::{chunk, Chunk, Growth, OutOfMemory};
 use super::files::Files;
 use super::handover::SeatSide;
 use super::inbox::{Event, Inbox, NameAnswer};
 use super::messages::Messages;
-use super::operation::{Kind, Operation, Payload, NONE};
+use super::operation::{Chain, Kind, Operation, Payload, NONE};
 use super::pins::Pins;
 use super::population::{Population, Spares};
-use super::record::{Chain, Marks, OperationState, SocketRecord, Stage};
+use super::record::{Marks, OperationState, SocketRecord, Stage};
 use super::resolver::Resolver;
 use super::slots::Slots;
 use super::socket::{Engine, Socket};
@@ -80,7 +80,7 @@ pub struct Shared {
     /// The operations' records, while the worker has not got them.
     pub records: SeatSide<Operation>,
     pub sockets: Slots<SocketRecord>,
-    pub(super) sockets_growth: Growth<Box<[Socket]>>,
+    pub(super) sockets_growth: Growth<Chunk<Socket>>,
     /// Descriptors that the application's threads are looking at.
     pub pins: Pins,
     /// For the operations that need one.
@@ -398,7 +398,7 @@ impl Shared {
             self.retire(id);
             Route::Rest
         } else if self.on_poll {
-            self.push_ready(id);
+            self.ready.push(&mut self.records, id);
             Route::Poll
         } else if calls {
             Route::Call
@@ -427,28 +427,9 @@ impl Shared {
         self.operations.release(id);
     }
 
-    fn push_ready(&mut self, id: u32) {
-        self.records.at(id).next = NONE;
-        match self.ready.tail {
-            NONE => self.ready.head = id,
-            tail => self.records.at(tail).next = id,
-        }
-        self.ready.tail = id;
-        self.ready.length += 1;
-    }
-
     /// The first completion that waits to be polled.
     pub fn pop_ready(&mut self) -> Option<u32> {
-        let id = self.ready.head;
-        if id == NONE {
-            return None;
-        }
-        self.ready.head = self.records.at(id).next;
-        if self.ready.head == NONE {
-            self.ready.tail = NONE;
-        }
-        self.ready.length -= 1;
-        Some(id)
+        self.ready.pop(&mut self.records)
     }
 
     /// Whether an operation of a socket has not completed.

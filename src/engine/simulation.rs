@@ -20,7 +20,7 @@ mod schedules;
 
 use self::ports::Ports;
 use self::record::{lane_of, Draft, Entry, Place, Record, Tally};
-use super::arena::{chunk, Growth, CHUNK};
+use super::arena::{chunk, Chunk, Growth, CHUNK};
 use super::file::FileSend;
 use super::handover::SeatSide;
 use super::operation::{Begin, Fault, Flags, Kind, Operation, Payload, NONE};
@@ -84,7 +84,7 @@ impl Simulation {
             seat.grow(chunk).expect("there is memory");
         }
         engine.operations.accept(&mut seat);
-        let mut sockets = Growth::<Box<[Socket]>>::new();
+        let mut sockets = Growth::<Chunk<Socket>>::new();
         sockets.give(0, chunk).expect("there is memory");
         engine.sockets.accept(&mut sockets);
         Simulation {

@@ -4,7 +4,7 @@
 //! freed; only the generation that their slots had reached is kept, so that the next runtime on
 //! the same seat cannot issue a handle that was issued before.
 
-use super::arena::{chunk, OutOfMemory, CHUNK};
+use super::arena::{self, chunk, OutOfMemory, CHUNK};
 use crate::handle::{LAST_GENERATION, SLOTS};
 
 /// The end of a list of slots.
@@ -62,7 +62,7 @@ impl<T: Default> Default for Slot<T> {
 struct Chunk<T> {
     /// The generation that the chunk's slots begin with when it is made again.
     base: u32,
-    slots: Option<Box<[Slot<T>]>>,
+    slots: Option<arena::Chunk<Slot<T>>>,
 }
 
 /// A growing table of slots.
@@ -237,7 +237,9 @@ impl<T: Default> Slots<T> {
     /// Calls `visit` with every slot in use.
     pub fn each_used(&mut self, mut visit: impl FnMut(u32, &mut T)) {
         for (index, chunk) in (0u32..).zip(&mut self.chunks) {
-            for (offset, slot) in (0u32..).zip(chunk.slots.iter_mut().flatten()) {
+            for (offset, slot) in
+                (0u32..).zip(chunk.slots.iter_mut().flat_map(|slots| slots.iter_mut()))
+            {
                 if slot.is_used() {
                     visit(index * CHUNK + offset, &mut slot.value);
                 }

@@ -9,7 +9,7 @@ use super::accept::Pause;
 use super::arena::Arena;
 use super::arrival::Arrival;
 use super::connect::{Attempt, FIRST_ATTEMPT};
-use super::operation::{Fault, Flags, Kind, Operations, Payload, Phase, Queue, Tick, NONE};
+use super::operation::{Chain, Fault, Flags, Kind, Operations, Payload, Phase, Queue, Tick, NONE};
 use super::request::request_of;
 use super::timer::Wheel;
 use super::transfer::breaks;
@@ -184,7 +184,7 @@ pub struct Engine {
     pub operations: Operations,
     pub sockets: Arena<Socket>,
     pub(super) timers: Wheel,
-    pub(super) finished: Queue,
+    pub(super) finished: Chain,
     pub(super) closed: Option<u32>,
     pub(super) attempts: Vec<Option<Attempt>>,
     pub(super) pauses: Vec<Pause>,
@@ -197,7 +197,7 @@ impl Engine {
             operations: Operations::new(),
             sockets: Arena::new(),
             timers: Wheel::new(now),
-            finished: Queue::default(),
+            finished: Chain::default(),
             closed: None,
             attempts: Vec::new(),
             pauses: Vec::new(),
@@ -228,7 +228,7 @@ impl Engine {
     }
 
     pub fn has_finished(&self) -> bool {
-        !self.finished.is_empty()
+        self.finished.first().is_some()
     }
 
     /// The next one is a close: whoever hears of it may take it that the socket's callbacks have returned.
@@ -257,11 +257,15 @@ impl Engine {
     /// An operation arrives from the application.
     pub fn begin(&mut self, id: u32, steps: &mut impl Steps) {
         let operation = &mut self.operations[id];
-        let (index, kind, epoch) = (operation.socket, operation.kind, operation.epoch);
+        let (index, kind, flags) = (operation.socket, operation.kind, operation.flags);
+        let epoch = operation.epoch;
         debug_assert_eq!(operation.phase, Phase::Free);
         operation.phase = Phase::Queued;
+        let timed = operation.is_timed();
         self.pending += 1;
-        self.set_alarm(id);
+        if timed {
+            self.timers.insert(&mut self.operations, id);
+        }
         match kind {
             Kind::Timer => return,
             Kind::Resolve => {
@@ -272,13 +276,10 @@ impl Engine {
                 }
                 return;
             }
-            Kind::Close => {
-                let flags = self.operations[id].flags;
-                return self.close(index, flags, Some(id), steps);
-            }
+            Kind::Close => return self.close(index, flags, Some(id), steps),
             _ => {}
         }
-        if let Some(fault) = self.refusal(index, id, epoch) {
+        if let Some(fault) = self.refusal(index, kind, flags, epoch) {
             if kind == Kind::Connect && self.sockets[index].state == State::Idle {
                 self.cut_connect(id, fault); // What was begun after it waits for it, too.
             }
@@ -306,9 +307,8 @@ impl Engine {
     }
 
     /// What already speaks against an operation that arrives.
-    fn refusal(&self, index: u32, id: u32, epoch: u8) -> Option<Fault> {
+    fn refusal(&self, index: u32, kind: Kind, flags: Flags, epoch: u8) -> Option<Fault> {
         let socket = &self.sockets[index];
-        let kind = self.operations[id].kind;
         // A socket that cannot get hold of the descriptor it was given is broken for good.
         let for_good = socket.given.is_some() && socket.state == State::Idle;
         let concerned = match socket.trouble {
@@ -317,32 +317,28 @@ impl Engine {
             Trouble::SendsCut => epoch != socket.epoch && kind.sends(),
             Trouble::Broken => kind != Kind::Connect || for_good, // Once told, it is told always.
         };
-        let flags = self.operations[id].flags;
-        if !concerned && flags.has(Flags::DATAGRAM) {
+        if concerned {
+            return Some(socket.fault());
+        }
+        if flags.has(Flags::DATAGRAM) {
             if flags.has(Flags::FILE) {
                 return Some(Fault::of(Status::NotSupported));
             }
             return self.datagram_refusal(index, kind);
         }
-        match kind {
-            _ if concerned => Some(socket.fault()),
-            Kind::Connect if socket.state == State::Listening => {
-                Some(Fault::of(Status::InvalidState))
+        let status = match (kind, socket.state) {
+            (Kind::Send | Kind::Receive | Kind::Shutdown, State::Idle | State::Listening) => {
+                Status::NotConnected
             }
-            Kind::Accept if socket.state != State::Listening => {
-                Some(Fault::of(Status::InvalidState))
+            (Kind::Send, _) if socket.send_shut => Status::ShutDown,
+            (Kind::Connect, State::Listening) => Status::InvalidState,
+            (Kind::Connect, State::Connected) => Status::AlreadyConnected,
+            (Kind::Accept, State::Idle | State::Connecting | State::Connected) => {
+                Status::InvalidState
             }
-            Kind::Connect if socket.state == State::Connected => {
-                Some(Fault::of(Status::AlreadyConnected))
-            }
-            Kind::Send | Kind::Receive | Kind::Shutdown => {
-                if matches!(socket.state, State::Idle | State::Listening) {
-                    return Some(Fault::of(Status::NotConnected));
-                }
-                (kind == Kind::Send && socket.send_shut).then(|| Fault::of(Status::ShutDown))
-            }
-            _ => None,
-        }
+            _ => return None,
+        };
+        Some(Fault::of(status))
     }
 
     /// Urgent data does not stand in line with the rest of the stream.
@@ -379,11 +375,10 @@ impl Engine {
     }
 
     pub(super) fn leave_queue(&mut self, id: u32) {
-        let socket = &mut self.sockets[self.operations[id].socket];
-        let queue = match self.operations[id].kind {
-            Kind::Connect if !self.operations[id].flags.has(Flags::AMONG_SENDS) => {
-                &mut socket.connects
-            }
+        let operation = &self.operations[id];
+        let socket = &mut self.sockets[operation.socket];
+        let queue = match operation.kind {
+            Kind::Connect if !operation.flags.has(Flags::AMONG_SENDS) => &mut socket.connects,
             kind if kind.is_input() => &mut socket.receives,
             _ => &mut socket.sends,
         };
@@ -417,11 +412,7 @@ impl Engine {
     pub(super) fn pump(&mut self, index: u32, steps: &mut impl Steps) {
         while self.pump_output(index, steps) || self.pump_input(index, steps) {}
         let socket = &self.sockets[index];
-        let settled = socket.lanes == [LaneState::Idle; 2]
-            && socket.connects.is_empty()
-            && socket.sends.is_empty()
-            && socket.receives.is_empty();
-        if socket.closing && settled {
+        if socket.closing && socket.lanes == [LaneState::Idle; 2] && !socket.is_busy() {
             self.pauses.retain(|pause| pause.socket != index);
             let socket = std::mem::take(&mut self.sockets[index]);
             steps.close(index, socket.reset);
@@ -463,7 +454,7 @@ impl Engine {
                     self.leave_queue(id);
                     self.finish(id, Fault::of(Status::Ok));
                 } else {
-                    return self.start(index, Lane::Output, steps);
+                    return self.start(index, Lane::Output, id, steps);
                 }
                 true
             }
@@ -491,29 +482,28 @@ impl Engine {
             self.leave_queue(id);
             self.finish_outcome(id, outcome, steps);
         } else {
-            return self.start(index, Lane::Input, steps);
+            return self.start(index, Lane::Input, id, steps);
         }
         true
     }
 
     /// Gives the head of a lane to the driver; true when it is back already.
-    pub(super) fn start(&mut self, index: u32, lane: Lane, steps: &mut impl Steps) -> bool {
+    pub(super) fn start(
+        &mut self,
+        index: u32,
+        lane: Lane,
+        head: u32,
+        steps: &mut impl Steps,
+    ) -> bool {
         let token = Token {
             socket: index,
             lane,
         };
-        if lane == Lane::Output {
-            let head = self.sockets[index].sends.first();
-            if let Some(id) = head.filter(|&id| self.operations[id].flags.has(Flags::FILE)) {
-                if self.sockets[index].state == State::Connected {
-                    return self.start_file(index, id, steps);
-                }
-            }
+        let operation = &self.operations[head];
+        if operation.flags.has(Flags::FILE) {
+            return self.start_file(index, head, steps);
         }
-        let Some(request) = self.request(token) else {
-            return false;
-        };
-        let outcome = steps.start(token, request);
+        let outcome = steps.start(token, request_of(operation));
         self.sockets[index].lanes[lane as usize] = LaneState::Busy;
         match outcome {
             None => false,
@@ -541,7 +531,9 @@ impl Engine {
 
     /// Fixes an operation's result. From here on nobody touches its buffer.
     pub(super) fn finish(&mut self, id: u32, fault: Fault) {
-        self.timers.remove(&mut self.operations, id);
+        if self.operations[id].node.armed() {
+            self.timers.remove(&mut self.operations, id);
+        }
         self.operations[id].finish(fault);
         self.pending -= 1;
         self.finished.push(&mut self.operations, id);
@@ -561,13 +553,7 @@ impl Engine {
         let operation = &mut self.operations[id];
         operation.set_due(due);
         operation.deadline = deadline;
-        self.set_alarm(id);
-    }
-
-    /// Arms an operation's timer if it needs one.
-    fn set_alarm(&mut self, id: u32) {
-        let operation = &self.operations[id];
-        if (operation.due(), operation.deadline) != (Tick::NEVER, Tick::NEVER) {
+        if operation.is_timed() {
             self.timers.insert(&mut self.operations, id);
         }
     }

@@ -10,7 +10,11 @@ impl Engine {
         let Some(id) = self.sockets[index].sends.first() else {
             return;
         };
-        let Some(outcome) = self.file_outcome(id, outcome) else {
+        let outcome = match self.operations[id].flags.has(Flags::FILE) {
+            true => self.file_outcome(id, outcome),
+            false => Some(outcome),
+        };
+        let Some(outcome) = outcome else {
             return;
         };
         let operation = &mut self.operations[id];

@@ -8,7 +8,7 @@ use crate::address::{Address, Family};
 use crate::driver::sim::datagrams::{place, Datagrams, FIRST_PORT, TOO_LONG};
 use crate::driver::sim::{fill, first, read, write, Memory, Random, Temper};
 use crate::driver::{Lane, Outcome, Request, Token};
-use crate::engine::arena::{chunk, Growth, CHUNK};
+use crate::engine::arena::{chunk, Chunk, Growth, CHUNK};
 use crate::engine::arrival::Arrival;
 use crate::engine::handover::SeatSide;
 use crate::engine::operation::{Begin, Fault, Flags, Kind, Operation, Payload, Phase};
@@ -158,7 +158,7 @@ impl Run {
             seat.grow(number).expect("there is memory");
         }
         engine.operations.accept(&mut seat);
-        let mut sockets = Growth::<Box<[Socket]>>::new();
+        let mut sockets = Growth::<Chunk<Socket>>::new();
         sockets.give(0, chunk).expect("there is memory");
         engine.sockets.accept(&mut sockets);
         Run {

@@ -7,7 +7,7 @@
 use crate::address::{Address, Family};
 use crate::driver::sim::{Random, Temper, GONE_AGAIN, NO_DESCRIPTOR};
 use crate::driver::{Done, Lane, Outcome, Request, Token};
-use crate::engine::arena::{chunk, Growth, CHUNK};
+use crate::engine::arena::{chunk, Chunk, Growth, CHUNK};
 use crate::engine::arrival::{Arrival, Standing};
 use crate::engine::handover::SeatSide;
 use crate::engine::operation::{Begin, Fault, Flags, Kind, Operation, Payload};
@@ -226,7 +226,7 @@ impl Run {
             seat.grow(number).expect("there is memory");
         }
         engine.operations.accept(&mut seat);
-        let mut sockets = Growth::<Box<[Socket]>>::new();
+        let mut sockets = Growth::<Chunk<Socket>>::new();
         sockets.give(0, chunk).expect("there is memory");
         engine.sockets.accept(&mut sockets);
         let mut world = World {
