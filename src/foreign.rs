@@ -273,11 +273,11 @@ impl Notify {
 }
 
 /// Calls the application's function. The result is valid during the call only.
-pub fn call(callback: asock_callback, result: &asock_result, user_data: UserData) {
+pub fn call(callback: asock_callback, result: &asock_result) {
     if let Some(callback) = callback {
         // SAFETY: the application promised, by giving it to `begin_*`, that the function may be
         // called from this thread with its own user data; it must not unwind (see the header).
-        unsafe { callback(result, user_data.pointer()) };
+        unsafe { callback(result, result.user_data) };
     }
 }
 

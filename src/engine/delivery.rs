@@ -4,7 +4,7 @@
 use super::operation::Kind;
 use super::seat::{Seat, Shared};
 use crate::abi::{asock_callback, asock_result};
-use crate::foreign::{self, UserData};
+use crate::foreign;
 use crate::log;
 use crate::status::{Answer, Status};
 use crate::sys::{clock, EventFd, SysResult};
@@ -59,21 +59,25 @@ pub fn is_exiting() -> bool {
 
 /// A completion that is to be handed to a callback.
 pub struct Call {
-    pub id: u32,
+    id: u32,
     pub callback: asock_callback,
-    pub user_data: UserData,
     pub result: asock_result,
+    /// Whether it may be made.
+    may: bool,
 }
 
 impl Call {
+    /// At the process's exit none is made any more; the exit looks under the lock, and so it either
+    /// sees this one or is seen by it.
     pub fn of(shared: &mut Shared, id: u32) -> Call {
-        let result = shared.completion(id);
-        let record = shared.records.at(id);
+        let callback = shared.records.at(id).callback;
+        let may = callback.is_some() && !is_exiting();
+        shared.calling = may;
         Call {
             id,
-            callback: record.callback,
-            user_data: record.user_data,
-            result,
+            callback,
+            result: shared.completion(id),
+            may,
         }
     }
 
@@ -86,13 +90,13 @@ impl Call {
     }
 
     /// Calls the application, with no lock held, and retires the handle afterwards. Takes and
-    /// gives the time, in nanoseconds, and whether callbacks may be called: of the first
-    /// `Shared::may_call` has said so, and of the next, if there are `more`, this does.
-    pub fn make(&self, seat: &Seat, (started, may): (u64, bool), more: bool) -> (u64, bool) {
-        if may {
+    /// gives the time, in nanoseconds. If there is a `next` operation this is its call from then
+    /// on, made out under the same lock.
+    pub fn make(&mut self, seat: &Seat, started: u64, next: Option<u32>) -> u64 {
+        if self.may {
             let calls = calls_here(seat.process);
             CALLS.set((seat.process, calls + 1));
-            log::outside(|| foreign::call(self.callback, &self.result, self.user_data));
+            log::outside(|| foreign::call(self.callback, &self.result));
             CALLS.set((seat.process, calls));
         }
         let ended = clock::now_ns();
@@ -100,16 +104,11 @@ impl Call {
         shared.retire(self.id);
         let longest = &mut shared.counters.longest_callback_ns;
         *longest = (*longest).max(ended - started);
-        (ended, shared.may_call(more))
-    }
-}
-
-impl Shared {
-    /// Whether a callback may be called now, if there is one. At the process's exit none starts
-    /// any more; the exit looks under the lock, and so it either sees this one or is seen by it.
-    pub fn may_call(&mut self, any: bool) -> bool {
-        self.calling = any && !is_exiting();
-        self.calling
+        shared.calling = false;
+        if let Some(id) = next {
+            *self = Call::of(&mut shared, id);
+        }
+        ended
     }
 }
 
@@ -302,15 +301,14 @@ impl PollState {
     }
 }
 
-/// Takes the next completion of a seat, and whether its callback may be called; one without a
-/// callback is only a record, whose handle is retired with that.
-pub fn take_ready(seat: &Seat) -> Option<(Call, bool)> {
+/// Takes the next completion of a seat; one without a callback is only a record, whose handle is
+/// retired with that.
+pub fn take_ready(seat: &Seat) -> Option<Call> {
     let mut shared = seat.lock();
     let id = shared.pop_ready()?;
     let call = Call::of(&mut shared, id);
     if call.callback.is_none() {
         shared.retire(id);
     }
-    let may = shared.may_call(call.callback.is_some());
-    Some((call, may))
+    Some(call)
 }

@@ -43,7 +43,6 @@ pub enum Event {
 pub struct Inbox {
     head: u32,
     tail: u32,
-    length: usize,
     /// Changed deadlines that the worker has not seen yet, and what look-ups have brought.
     deadlines: VecDeque<(u32, Option<u64>)>,
     answers: VecDeque<(u32, NameAnswer)>,
@@ -54,7 +53,6 @@ impl Inbox {
         Inbox {
             head: NONE,
             tail: NONE,
-            length: 0,
             deadlines: VecDeque::new(),
             answers: VecDeque::new(),
         }
@@ -68,7 +66,7 @@ impl Inbox {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.length == 0
+        self.head == NONE
     }
 }
 
@@ -79,21 +77,24 @@ fn take_from<T>(list: &mut VecDeque<(u32, T)>, id: u32) -> Option<T> {
 }
 
 impl Shared {
-    fn set_link(&mut self, entry: u32, next: u32) {
-        match entry & SOCKET_ENTRY {
-            0 => self.operations.set_link(entry, next),
-            _ => self.sockets.set_link(entry & !SOCKET_ENTRY, next),
+    fn link(&mut self, entry: u32) {
+        match std::mem::replace(&mut self.inbox.tail, entry) {
+            NONE => self.inbox.head = entry,
+            tail if tail & SOCKET_ENTRY != 0 => self.sockets.link(tail & !SOCKET_ENTRY, entry),
+            tail => self.operations.link(tail, entry),
         }
     }
 
-    fn link(&mut self, entry: u32) {
-        self.set_link(entry, NONE);
-        match self.inbox.tail {
-            NONE => self.inbox.head = entry,
-            tail => self.set_link(tail, entry),
+    /// Puts an operation that is just begun into the inbox.
+    pub fn link_begun(&mut self, id: u32, socket: u32, collected: bool) {
+        let state = self.operations.at(id);
+        state.socket = socket;
+        state.marks.set(Marks::BEGUN);
+        state.marks.set(Marks::LINKED);
+        if collected {
+            state.marks.set(Marks::COLLECTED);
         }
-        self.inbox.tail = entry;
-        self.inbox.length += 1;
+        self.link(id);
     }
 
     /// Puts an operation into the inbox, unless it is there.
@@ -116,18 +117,18 @@ impl Shared {
             return None;
         }
         let next = if entry & SOCKET_ENTRY != 0 {
-            let slot = entry & !SOCKET_ENTRY;
-            self.sockets.at(slot).marks.clear(Marks::LINKED);
-            self.sockets.link(slot)
+            let (record, next) = self.sockets.unlink(entry & !SOCKET_ENTRY);
+            record.marks.clear(Marks::LINKED);
+            next
         } else {
-            self.operations.at(entry).marks.clear(Marks::LINKED);
-            self.operations.link(entry)
+            let (state, next) = self.operations.unlink(entry);
+            state.marks.clear(Marks::LINKED);
+            next
         };
         self.inbox.head = next;
         if next == NONE {
             self.inbox.tail = NONE;
         }
-        self.inbox.length -= 1;
         Some(entry)
     }
 
@@ -165,21 +166,20 @@ impl Shared {
     /// What there is to tell of an operation, which may be over meanwhile.
     fn take_operation(&mut self, id: u32, events: &mut Vec<Event>) {
         let state = self.operations.at(id);
-        let stage = state.stage;
-        if state.marks.clear(Marks::BEGUN) {
-            let socket = self.records.at(id).socket;
+        let (stage, socket) = (state.stage, state.socket);
+        let begun = state.marks.clear(Marks::BEGUN);
+        let (answered, changed, canceled) = (
+            state.marks.clear(Marks::ANSWERED),
+            state.marks.clear(Marks::DEADLINE),
+            state.marks.clear(Marks::CANCELED),
+        );
+        if begun {
             if socket != NONE {
                 self.take_arrival(socket, events);
             }
             self.records.hand(id);
             events.push(Event::Begin(id));
         }
-        let state = self.operations.at(id);
-        let (answered, changed, canceled) = (
-            state.marks.clear(Marks::ANSWERED),
-            state.marks.clear(Marks::DEADLINE),
-            state.marks.clear(Marks::CANCELED),
-        );
         let pending = stage == Stage::Pending;
         let answer = answered.then(|| take_from(&mut self.inbox.answers, id));
         if let (Some(answer), true) = (answer.flatten(), pending) {
@@ -193,7 +193,7 @@ impl Shared {
             events.push(Event::Cancel(id));
         }
         if stage == Stage::Retired {
-            self.release_operation(id);
+            self.operations.release(id);
         }
     }
 

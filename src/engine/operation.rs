@@ -345,6 +345,7 @@ impl Operation {
     pub fn fail(&mut self, status: Status) {
         self.phase = Phase::Queued;
         self.finish(Fault::of(status));
+        self.payload = None;
         self.phase = Phase::Free;
         self.progress = 0;
     }
@@ -359,29 +360,26 @@ impl Operation {
 
     /// The completion as the application gets it, but for the handles.
     pub fn completion(&self) -> asock_result {
-        let (value, bytes, flags) = match self.kind {
-            Kind::Resolve if self.bytes() > self.buffer.len() => {
-                (self.bytes() as u64, 0, ASOCK_RESULT_TRUNCATED)
-            }
-            Kind::Resolve => (self.bytes() as u64, 0, 0),
-            Kind::Accept => (self.brought(), 0, 0),
-            _ if self.flags.has(Flags::TRUNCATED) => (0, self.bytes(), ASOCK_RESULT_TRUNCATED),
-            _ => (0, self.bytes(), 0),
+        let (value, bytes, buffer) = match self.kind {
+            Kind::Resolve => (self.bytes() as u64, 0, self.buffer.pointer()),
+            Kind::Accept => (self.brought(), 0, std::ptr::null_mut()),
+            _ => (0, self.bytes(), self.buffer.pointer()),
+        };
+        let truncated = match self.kind {
+            Kind::Resolve => self.bytes() > self.buffer.len(),
+            _ => self.flags.has(Flags::TRUNCATED),
         };
         asock_result {
             op: 0,
             socket: 0,
             value,
             bytes,
-            buffer: match self.kind {
-                Kind::Accept => std::ptr::null_mut(),
-                _ => self.buffer.pointer().cast(),
-            },
+            buffer: buffer.cast(),
             user_data: self.user_data.pointer(),
             kind: self.kind as u32,
             status: self.status.code(),
             os_error: self.os_error.0,
-            flags,
+            flags: u32::from(truncated) * ASOCK_RESULT_TRUNCATED,
         }
     }
 

@@ -313,13 +313,13 @@ pub enum Route {
 }
 
 impl Shared {
-    /// A slot for a new operation, with its handle.
-    pub fn new_operation(&mut self) -> Result<(u32, u64), OutOfMemory> {
+    /// A slot for a new operation, as the handle that names it.
+    pub fn new_operation(&mut self) -> Result<Handle, OutOfMemory> {
         if !self.operations.has_free() {
             self.grow_operations()?;
         }
-        let id = self.operations.take().ok_or(OutOfMemory)?;
-        Ok((id, self.handle_of(HandleKind::Operation, id)))
+        let (slot, generation) = self.operations.take().ok_or(OutOfMemory)?;
+        Ok(self.handle(HandleKind::Operation, slot, generation))
     }
 
     /// Makes room for more operations.
@@ -337,23 +337,20 @@ impl Shared {
                 self.sockets.vacate();
             })?;
         }
-        let id = self.sockets.take().ok_or(OutOfMemory)?;
-        Ok((id, self.handle_of(HandleKind::Socket, id)))
+        let (slot, generation) = self.sockets.take().ok_or(OutOfMemory)?;
+        Ok((
+            slot,
+            self.handle(HandleKind::Socket, slot, generation).pack(),
+        ))
     }
 
-    pub fn handle_of(&mut self, kind: HandleKind, slot: u32) -> u64 {
-        let generation = match kind {
-            HandleKind::Socket => self.sockets.generation(slot),
-            _ => self.operations.generation(slot),
-        };
-        let seat = self.number;
+    fn handle(&self, kind: HandleKind, slot: u32, generation: u32) -> Handle {
         Handle {
             kind,
-            seat,
+            seat: self.number,
             slot,
             generation,
         }
-        .pack()
     }
 
     /// Keeps a socket's descriptor open until it is unpinned.
@@ -366,35 +363,28 @@ impl Shared {
 
     /// The completion of an operation whose result is visible.
     pub fn completion(&mut self, id: u32) -> asock_result {
-        let op = self.handle_of(HandleKind::Operation, id);
-        let seat = self.number;
+        let generation = self.operations.generation(id);
+        let op = self.handle(HandleKind::Operation, id, generation).pack();
         let record = self.records.at(id);
-        let socket = match record.socket {
-            NONE => 0,
-            slot => Handle {
-                kind: HandleKind::Socket,
-                seat,
-                slot,
-                generation: record.socket_generation,
-            }
-            .pack(),
-        };
-        asock_result {
-            op,
-            socket,
-            ..record.completion()
+        let (slot, generation) = (record.socket, record.socket_generation);
+        let mut result = record.completion();
+        result.op = op;
+        if slot != NONE {
+            result.socket = self.handle(HandleKind::Socket, slot, generation).pack();
         }
+        result
     }
 
-    /// Makes the result of an operation visible, whose record the worker has just given back, and
-    /// says how it goes on.
-    pub fn complete(&mut self, id: u32) -> Route {
+    /// Makes the result of an operation visible, whose record the worker has just given back. Says
+    /// how it goes on, and whether threads wait for it, who are still to be woken.
+    pub fn complete(&mut self, id: u32) -> (Route, bool) {
         let record = self.records.at(id);
         let (kind, calls) = (record.kind, record.callback.is_some());
         let state = self.operations.at(id);
         state.stage = Stage::Done;
+        let awaited = state.marks.has(Marks::AWAITED);
         self.counters.completed += u64::from(kind != Kind::Shutdown);
-        if kind == Kind::Shutdown {
+        let route = if kind == Kind::Shutdown {
             self.retire(id);
             Route::Rest
         } else if self.on_poll {
@@ -407,7 +397,8 @@ impl Shared {
                 self.retire(id);
             }
             Route::Rest
-        }
+        };
+        (route, awaited)
     }
 
     /// The operation's handle is stale from now on.
@@ -417,14 +408,8 @@ impl Shared {
             state.stage = Stage::Retired;
             self.operations.outdate(id);
         } else {
-            self.release_operation(id);
+            self.operations.release(id);
         }
-    }
-
-    /// Frees the slot of an operation, and what its record still holds.
-    pub(super) fn release_operation(&mut self, id: u32) {
-        self.records.at(id).payload = None;
-        self.operations.release(id);
     }
 
     /// The first completion that waits to be polled.

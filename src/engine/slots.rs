@@ -127,18 +127,20 @@ impl<T: Default> Slots<T> {
         Ok(index as u32)
     }
 
-    /// Takes a free slot; its value is as `release` left it, and its generation is new.
-    pub fn take(&mut self) -> Option<u32> {
+    /// Takes a free slot; its value is as `release` left it, it is in no list, and its generation,
+    /// which is given with it, is new.
+    pub fn take(&mut self) -> Option<(u32, u32)> {
         let index = self.free;
         if index == NONE {
             return None;
         }
         let slot = self.slot(index)?;
+        let generation = slot.generation();
         slot.tag |= USED;
         let next = std::mem::replace(&mut slot.link, NONE);
         self.free = next;
         self.used += 1;
-        Some(index)
+        Some((index, generation))
     }
 
     /// Retires the slot's handle and frees the slot, unless its generations are used up.
@@ -167,16 +169,19 @@ impl<T: Default> Slots<T> {
         }
     }
 
-    /// The slot that follows in its user's list.
-    pub fn link(&mut self, index: u32) -> u32 {
-        self.slot(index).map_or(NONE, |slot| slot.link)
-    }
-
-    pub fn set_link(&mut self, index: u32, next: u32) {
+    /// Notes which slot follows in the list of its user's.
+    pub fn link(&mut self, index: u32, next: u32) {
         if let Some(slot) = self.slot(index) {
             debug_assert!(slot.is_used());
             slot.link = next;
         }
+    }
+
+    /// Takes the first slot out of that list: its record, and the slot that followed.
+    pub fn unlink(&mut self, index: u32) -> (&mut T, u32) {
+        let slot = self.used_slot(index);
+        let next = std::mem::replace(&mut slot.link, NONE);
+        (&mut slot.value, next)
     }
 
     /// Takes `outdate` back.
@@ -192,12 +197,16 @@ impl<T: Default> Slots<T> {
         Some(&mut chunk.slots.as_mut()?[(index % CHUNK) as usize])
     }
 
-    /// The record in slot `index`, which its caller knows to be in use.
-    pub fn at(&mut self, index: u32) -> &mut T {
+    fn used_slot(&mut self, index: u32) -> &mut Slot<T> {
         match self.slot(index) {
-            Some(slot) => &mut slot.value,
+            Some(slot) => slot,
             None => unreachable!("a slot in use has its chunk"),
         }
+    }
+
+    /// The record in slot `index`, which its caller knows to be in use.
+    pub fn at(&mut self, index: u32) -> &mut T {
+        &mut self.used_slot(index).value
     }
 
     pub fn generation(&mut self, index: u32) -> u32 {
@@ -290,8 +299,8 @@ mod tests {
                 if !slots.has_free() {
                     slots.grow().unwrap();
                 }
-                let index = slots.take().unwrap();
-                let generation = slots.generation(index);
+                let (index, generation) = slots.take().unwrap();
+                assert_eq!(slots.generation(index), generation);
                 assert!(seen.insert((index, generation)));
                 assert_eq!(slots.issued(index, generation), Issued::Now);
                 assert_eq!(slots.issued(index, generation + 1), Issued::Never);
@@ -316,8 +325,7 @@ mod tests {
     fn an_outdated_slot_answers_to_no_generation() {
         let mut slots = Slots::<u8>::new();
         slots.grow().unwrap();
-        let index = slots.take().unwrap();
-        let generation = slots.generation(index);
+        let (index, generation) = slots.take().unwrap();
         slots.outdate(index);
         assert_eq!(slots.issued(index, generation), Issued::Before);
         for next in generation + 1..generation + 3 {
@@ -325,19 +333,18 @@ mod tests {
         }
         assert_eq!(slots.used(), 1);
         slots.release(index);
-        assert_eq!(slots.take(), Some(index));
-        assert_eq!(slots.generation(index), generation + 1);
+        assert_eq!(slots.take(), Some((index, generation + 1)));
     }
 
     #[test]
     fn a_used_up_slot_is_retired() {
         let mut slots = Slots::<u8>::new();
         slots.grow().unwrap();
-        let index = slots.take().unwrap();
+        let (index, _) = slots.take().unwrap();
         slots.slot(index).unwrap().tag = USED | LAST_GENERATION;
         slots.release(index);
         for _ in 0..CHUNK - 1 {
-            assert_ne!(slots.take(), Some(index));
+            assert_ne!(slots.take().unwrap().0, index);
         }
         assert_eq!(slots.take(), None);
         assert_eq!(slots.issued(index, LAST_GENERATION), Issued::Before);

@@ -22,6 +22,7 @@ use crate::sys::socket::{self as system, ReceiveFlags};
 use crate::sys::{
     clock, option, thread, SocketOption, SysResult, CONNECTION_REFUSED, OUT_OF_MEMORY,
 };
+use std::collections::VecDeque;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::Arc;
 
@@ -62,7 +63,8 @@ pub struct Worker {
     /// How long it looks for work before it sleeps.
     spin_ns: u64,
     events: Vec<Event>,
-    calls: Vec<Call>,
+    /// Those whose callbacks are to be called.
+    calls: VecDeque<u32>,
     /// What accepts leave over, to be dealt with when no lock is held.
     leftovers: Vec<Leftover>,
     drained: bool,
@@ -77,7 +79,7 @@ impl Worker {
         spin_ns: u64,
     ) -> SysResult<Worker> {
         let mut events = Vec::new();
-        let mut calls = Vec::new();
+        let mut calls = VecDeque::new();
         let mut leftovers = Vec::new();
         events
             .try_reserve_exact(EVENTS)
@@ -239,21 +241,21 @@ impl Worker {
     /// Hands out what has finished.
     fn deliver(&mut self) {
         while self.engine.has_finished() || self.engine.has_closed() {
-            let (polled, may_call) = self.publish();
+            let (polled, call) = self.publish();
             for leftover in self.leftovers.drain(..) {
                 leftover.clear(&self.population);
             }
             if let (Some(poll), true) = (&self.poll, polled > 0) {
                 poll.tell();
             }
-            if self.calls.is_empty() {
-                continue;
-            }
-            let mut left = self.calls.len();
-            let mut state = (clock::now_ns(), may_call);
-            for call in self.calls.drain(..) {
-                left -= 1;
-                state = call.make(self.seat, state, left > 0);
+            let Some(mut call) = call else { continue };
+            let mut now = clock::now_ns();
+            loop {
+                let next = self.calls.pop_front();
+                now = call.make(self.seat, now, next);
+                if next.is_none() {
+                    break;
+                }
             }
         }
         if self.drained && self.engine.pending() == 0 {
@@ -264,13 +266,13 @@ impl Worker {
     }
 
     /// Makes a batch of results visible: those with callbacks go to `calls`. Gives the number of
-    /// those to be polled, and whether callbacks may be called.
-    fn publish(&mut self) -> (usize, bool) {
+    /// those to be polled, and the first call to be made.
+    fn publish(&mut self) -> (usize, Option<Call>) {
         let mut polled = 0;
         let seat = self.seat;
         let mut shared = seat.lock();
         while self.calls.len() < self.calls.capacity().min(BATCH) {
-            if self.engine.finishes_close() && !self.calls.is_empty() {
+            if !self.calls.is_empty() && self.engine.finishes_close() {
                 break; // Nobody learns of it while callbacks are still to be called.
             }
             if self.leftovers.len() == self.leftovers.capacity() {
@@ -279,14 +281,14 @@ impl Worker {
             let Some(id) = self.engine.take_finished() else {
                 break;
             };
-            self.settle(&mut shared, id);
-            self.engine.deliver(id);
-            let awaited = shared.operations.at(id).marks.has(Marks::AWAITED);
-            self.leftovers.extend(Leftover::of(&mut shared, id));
-            match shared.complete(id) {
+            if self.settle(&mut shared, id) == Kind::Accept {
+                self.leftovers.extend(Leftover::of(&mut shared, id));
+            }
+            let (route, awaited) = shared.complete(id);
+            match route {
                 Route::Rest => {}
                 Route::Poll => polled += 1,
-                Route::Call => self.calls.push(Call::of(&mut shared, id)),
+                Route::Call => self.calls.push_back(id),
             }
             if awaited {
                 seat.wake_waiters(id);
@@ -302,17 +304,20 @@ impl Worker {
         if let (Some(poll), true) = (&self.poll, polled > 0) {
             poll.add(polled);
         }
-        (polled, shared.may_call(!self.calls.is_empty()))
+        let first = self.calls.pop_front();
+        (polled, first.map(|id| Call::of(&mut shared, id)))
     }
 
-    /// What an operation's end changes on the shared half of its socket.
-    fn settle(&mut self, shared: &mut Shared, id: u32) {
-        if let Some(payload) = self.engine.operations[id].payload.take() {
+    /// Gives a finished operation's record back to the seat, with what its end changes on the shared
+    /// half of its socket. Says what it was.
+    fn settle(&mut self, shared: &mut Shared, id: u32) -> Kind {
+        let operation = &mut self.engine.operations[id];
+        if let Some(payload) = operation.payload.take() {
             files::use_again(shared, payload);
         }
-        let operation = &self.engine.operations[id];
+        let kind = operation.kind;
         let ok = operation.status == Status::Ok;
-        match operation.kind {
+        match kind {
             Kind::Connect => {
                 let record = shared.sockets.at(operation.socket);
                 record.connecting -= 1;
@@ -340,6 +345,8 @@ impl Worker {
             let record = shared.sockets.at(operation.socket);
             record.epoch = record.epoch.wrapping_add(1);
         }
+        self.engine.deliver(id);
+        kind
     }
 
     /// The last of the worker: nothing is pending and nobody may begin anything.
@@ -355,24 +362,23 @@ impl Worker {
     /// The driver has let go of all buffers, since on epoll it holds none between two calls.
     fn break_down(&mut self) {
         self.seat.awake();
-        let now = (clock::now_ns(), true);
-        for call in std::mem::take(&mut self.calls) {
-            call.make(self.seat, now, false);
+        for id in std::mem::take(&mut self.calls) {
+            let mut call = Call::of(&mut self.seat.lock(), id);
+            call.make(self.seat, clock::now_ns(), None);
         }
         // Taken out of the loop's head, where the lock would be held all through it.
         let broken = self.seat.lock().break_down(&mut self.engine);
         for id in broken {
             let mut shared = self.seat.lock();
-            let route = shared.complete(id);
+            let (route, _) = shared.complete(id);
             let call = (route == Route::Call).then(|| Call::of(&mut shared, id));
-            let may = shared.may_call(call.is_some());
             if let (Some(poll), Route::Poll) = (&self.poll, route) {
                 poll.add(1);
             }
             drop(shared);
             self.seat.wake_waiters(id);
-            if let Some(call) = call {
-                call.make(self.seat, (clock::now_ns(), may), false);
+            if let Some(mut call) = call {
+                call.make(self.seat, clock::now_ns(), None);
             }
         }
         if let Some(poll) = self.poll.take() {

@@ -383,9 +383,9 @@ impl Runtime {
         poll.take_over();
         let mut now = clock::now_ns();
         for seat in &self.seats {
-            while let Some((call, may)) = delivery::take_ready(seat) {
+            while let Some(mut call) = delivery::take_ready(seat) {
                 if call.callback.is_some() {
-                    (now, _) = call.make(seat, (now, may), false);
+                    now = call.make(seat, now, None);
                 }
             }
         }

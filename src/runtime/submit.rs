@@ -64,24 +64,17 @@ pub enum Host<'a> {
     Name(&'a str, u16),
 }
 
-/// An operation that was handed over.
-#[derive(Clone, Copy)]
-pub(super) struct Submitted {
-    slot: u32,
-    generation: u32,
-}
-
 /// Puts an operation of a socket, or of none, into the inbox. The caller's `op` is written before
-/// the worker can see the operation.
+/// the worker can see the operation. Gives its handle.
 pub(super) fn submit(
     seat: &Seat,
     mut shared: MutexGuard<'_, Shared>,
     socket: Option<Handle>,
     mut draft: Draft,
     notify: &Notify,
-) -> Answer<Submitted> {
-    let (id, handle) = shared.new_operation().map_err(|_| Status::OutOfMemory)?;
-    notify.op.write(handle);
+) -> Answer<Handle> {
+    let operation = shared.new_operation().map_err(|_| Status::OutOfMemory)?;
+    notify.op.write(operation.pack());
     let mut epoch = 0;
     if let Some(socket) = socket {
         let record = shared.sockets.at(socket.slot);
@@ -95,7 +88,7 @@ pub(super) fn submit(
             _ => {}
         }
     }
-    let record = shared.records.at(id);
+    let record = shared.records.at(operation.slot);
     record.begin(Begin {
         kind: draft.kind,
         socket: socket.map_or(NONE, |socket| socket.slot),
@@ -110,20 +103,11 @@ pub(super) fn submit(
     record.callback = notify.callback;
     record.user_data = notify.user_data;
     let collected = !shared.on_poll && notify.callback.is_none() && notify.op.wanted();
-    let state = shared.operations.at(id);
-    state.socket = socket.map_or(NONE, |socket| socket.slot);
-    state.marks.set(Marks::BEGUN);
-    if collected {
-        state.marks.set(Marks::COLLECTED);
-    }
     shared.counters.begun += u64::from(draft.kind != Kind::Shutdown);
-    let generation = shared.operations.generation(id);
-    shared.link_operation(id);
+    let socket = socket.map_or(NONE, |socket| socket.slot);
+    shared.link_begun(operation.slot, socket, collected);
     seat.hand_over(shared);
-    Ok(Submitted {
-        slot: id,
-        generation,
-    })
+    Ok(operation)
 }
 
 /// The record of a socket, with the lock that it lies behind.
@@ -149,8 +133,10 @@ pub(super) fn must_be_seen(shared: &Shared, notify: &Notify) -> Answer<()> {
 
 /// Has a name looked up for an operation that waits for it. Where that cannot even be begun, the
 /// operation is told so, and nothing is lost.
-fn look_up(seat: &'static Seat, resolver: Option<Arc<Resolver>>, name: &str, for_whom: Submitted) {
-    let Submitted { slot, generation } = for_whom;
+fn look_up(seat: &'static Seat, resolver: Option<Arc<Resolver>>, name: &str, for_whom: Handle) {
+    let Handle {
+        slot, generation, ..
+    } = for_whom;
     let asker = Asker {
         seat,
         slot,

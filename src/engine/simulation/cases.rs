@@ -7,7 +7,7 @@ mod files;
 use crate::address::{Address, Family};
 use crate::driver::sim::{fill, read, Memory, PIPE, REFUSED, RESET};
 use crate::driver::{Lane, Outcome, Request, Token};
-use crate::engine::arena::{chunk, Chunk, Growth};
+use crate::engine::arena::{chunk, Growth};
 use crate::engine::arrival::{Arrival, Standing};
 use crate::engine::handover::SeatSide;
 use crate::engine::operation::{Begin, Fault, Flags, Kind, Operation, Payload};

@@ -1,8 +1,7 @@
 //! The seat's inbox, which the schedules only imitate: what they take for granted of a drain.
 
 use crate::engine::inbox::Event;
-use crate::engine::operation::Kind;
-use crate::engine::record::Marks;
+use crate::engine::operation::{Kind, NONE};
 use crate::engine::seat::Seat;
 use crate::engine::socket::Engine;
 
@@ -15,10 +14,9 @@ fn a_drain_is_over_all_that_was_begun_before_it() {
     let mut engine = Engine::new(0);
     let mut shared = seat.lock();
     for _ in 0..COUNT {
-        let (id, _) = shared.new_operation().expect("there is memory");
+        let id = shared.new_operation().expect("there is memory").slot;
         shared.records.at(id).kind = Kind::Timer;
-        shared.operations.at(id).marks.set(Marks::BEGUN);
-        shared.link_operation(id);
+        shared.link_begun(id, NONE, false);
     }
     shared.drain = true;
     drop(shared);
