@@ -2,7 +2,7 @@
 //! by `asock_dispatch`, or collected by `asock_end`.
 
 use super::operation::Kind;
-use super::seat::{Seat, Shared};
+use super::seat::Seat;
 use crate::abi::{asock_callback, asock_result};
 use crate::foreign;
 use crate::log;
@@ -59,28 +59,11 @@ pub fn is_exiting() -> bool {
 
 /// A completion that is to be handed to a callback.
 pub struct Call {
-    id: u32,
     pub callback: asock_callback,
     pub result: asock_result,
-    /// Whether it may be made.
-    may: bool,
 }
 
 impl Call {
-    /// At the process's exit none is made any more; the exit looks under the lock, and so it either
-    /// sees this one or is seen by it.
-    pub fn of(shared: &mut Shared, id: u32) -> Call {
-        let callback = shared.records.at(id).callback;
-        let may = callback.is_some() && !is_exiting();
-        shared.calling = may;
-        Call {
-            id,
-            callback,
-            result: shared.completion(id),
-            may,
-        }
-    }
-
     /// The socket that an accept has brought; 0 is none.
     pub fn brought(&self) -> u64 {
         match self.result.kind == Kind::Accept as u32 {
@@ -89,25 +72,19 @@ impl Call {
         }
     }
 
-    /// Calls the application, with no lock held, and retires the handle afterwards. Takes and
-    /// gives the time, in nanoseconds. If there is a `next` operation this is its call from then
-    /// on, made out under the same lock.
-    pub fn make(&mut self, seat: &Seat, started: u64, next: Option<u32>) -> u64 {
-        if self.may {
+    /// Calls the application, with no lock held. Takes and gives the time, in nanoseconds.
+    ///
+    /// At the process's exit none is made any more. The exit looks for `Shared::calling`, which was
+    /// set before, under the lock, and so it either sees this one or is seen here.
+    pub fn make(&self, seat: &Seat, started: u64) -> u64 {
+        if !is_exiting() {
             let calls = calls_here(seat.process);
             CALLS.set((seat.process, calls + 1));
             log::outside(|| foreign::call(self.callback, &self.result));
             CALLS.set((seat.process, calls));
         }
         let ended = clock::now_ns();
-        let mut shared = seat.lock();
-        shared.retire(self.id);
-        let longest = &mut shared.counters.longest_callback_ns;
-        *longest = (*longest).max(ended - started);
-        shared.calling = false;
-        if let Some(id) = next {
-            *self = Call::of(&mut shared, id);
-        }
+        seat.note_call(ended - started);
         ended
     }
 }
@@ -301,14 +278,24 @@ impl PollState {
     }
 }
 
-/// Takes the next completion of a seat; one without a callback is only a record, whose handle is
-/// retired with that.
-pub fn take_ready(seat: &Seat) -> Option<Call> {
+/// Takes the next completion of a seat, and makes its call on this thread; of one without a callback
+/// there is only the record. Takes and gives the time, as `Call::make` does.
+pub fn pull(seat: &Seat, started: u64) -> Option<(Call, u64)> {
     let mut shared = seat.lock();
     let id = shared.pop_ready()?;
-    let call = Call::of(&mut shared, id);
+    let call = Call {
+        callback: shared.records.at(id).callback,
+        result: shared.completion(id),
+    };
     if call.callback.is_none() {
         shared.retire(id);
+        return Some((call, started));
     }
-    Some(call)
+    shared.calling = true;
+    drop(shared);
+    let ended = call.make(seat, started);
+    let mut shared = seat.lock();
+    shared.retire(id);
+    shared.calling = false;
+    Some((call, ended))
 }

@@ -151,6 +151,13 @@ impl<T: Default> SeatSide<T> {
         unsafe { &mut *hold.record(id) }
     }
 
+    /// The seat has the record again, of which the worker has said that it is done with it.
+    pub fn take_back(&mut self, id: u32) {
+        let flag = self.hold(id).is_with_worker(id);
+        assert!(flag.load(Ordering::Acquire));
+        flag.store(false, Ordering::Release);
+    }
+
     /// The worker has the record from now on.
     pub fn hand(&mut self, id: u32) {
         let before = self.hold(id).is_with_worker(id);

@@ -2,7 +2,8 @@
 //! `transfer`, `abort`, `datagram` and `file`, which are the rules, on `operation`, `race`, `timer`,
 //! `arena` and `slots`; shared with the application's threads: `record`, `handover`, `pins`,
 //! `inbox`, `messages`, `seat`, `population`, `delivery`; off the workers: `resolver` and `files`;
-//! and `worker`, which joins them, with `prepared` for the descriptors that it makes.
+//! and `worker`, which joins them, with `ports` for the steps that the rules take in the world, and
+//! `prepared` for the descriptors that are made there.
 
 mod abort;
 mod accept;
@@ -19,6 +20,7 @@ mod messages;
 pub mod operation;
 pub mod pins;
 pub mod population;
+mod ports;
 mod prepared;
 pub mod race;
 pub mod record;

@@ -7,6 +7,7 @@ use super::timer::{Node, Nodes};
 use crate::abi::{asock_callback, asock_result, ASOCK_RESULT_TRUNCATED};
 use crate::address::Address;
 use crate::foreign::{Buffer, UserData};
+use crate::handle::{Handle, HandleKind};
 use crate::status::{OsError, Status};
 use crate::sys::Message;
 use std::mem::replace;
@@ -358,8 +359,8 @@ impl Operation {
         }
     }
 
-    /// The completion as the application gets it, but for the handles.
-    pub fn completion(&self) -> asock_result {
+    /// The completion as the application gets it. The operation's own handle names it.
+    pub fn completion(&self, own: Handle) -> asock_result {
         let (value, bytes, buffer) = match self.kind {
             Kind::Resolve => (self.bytes() as u64, 0, self.buffer.pointer()),
             Kind::Accept => (self.brought(), 0, std::ptr::null_mut()),
@@ -369,9 +370,18 @@ impl Operation {
             Kind::Resolve => self.bytes() > self.buffer.len(),
             _ => self.flags.has(Flags::TRUNCATED),
         };
+        let socket = Handle {
+            kind: HandleKind::Socket,
+            slot: self.socket,
+            generation: self.socket_generation,
+            ..own
+        };
         asock_result {
-            op: 0,
-            socket: 0,
+            op: own.pack(),
+            socket: match self.socket {
+                NONE => 0,
+                _ => socket.pack(),
+            },
             value,
             bytes,
             buffer: buffer.cast(),

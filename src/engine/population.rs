@@ -6,7 +6,7 @@
 //! nobody counts it, until a connection fills it.
 
 use super::arrival::Standing;
-use super::operation;
+use super::operation::Operation;
 use super::record::{Marks, Rare, Settings};
 use super::seat::{Seat, Service, Shared};
 use crate::address::{Address, Family};
@@ -221,12 +221,9 @@ pub enum Leftover {
 }
 
 impl Leftover {
-    pub fn of(shared: &mut Shared, id: u32) -> Option<Leftover> {
-        let record = shared.records.at(id);
-        if record.kind != operation::Kind::Accept {
-            return None;
-        }
-        let (place, brought) = (record.buffer.number(), record.brought());
+    /// What that of an operation which is over leaves.
+    pub fn of(shared: &mut Shared, id: u32, accept: &Operation) -> Option<Leftover> {
+        let (place, brought) = (accept.buffer.number(), accept.brought());
         let forgotten = shared.operations.at(id).marks.has(Marks::FORGOTTEN);
         match brought {
             0 => Some(Leftover::Place(place)),

@@ -4,9 +4,9 @@
 use super::arrival::{Arrival, Standing};
 use super::operation::Fault;
 use super::population::Arriving;
+use super::ports::Ports;
 use super::record::Marks;
 use super::seat::Shared;
-use super::worker::Ports;
 use crate::address::Family;
 use crate::status::Status;
 use crate::sys::{outside, server, Descriptor, Kind, SysResult};

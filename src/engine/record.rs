@@ -16,8 +16,11 @@ pub enum Stage {
     /// Begun, and not finished.
     #[default]
     Pending,
-    /// Its result is fixed and waits to be collected, or its callback is running.
+    /// Its result is fixed and waits to be collected.
     Done,
+    /// The worker has its record for the callback, which is due, is running, or has returned; see
+    /// `Seat::has_returned`.
+    Calling,
     /// Nobody can reach it any more; the slot waits for the inbox to let go of it.
     Retired,
 }
@@ -81,6 +84,8 @@ impl Marks {
 pub struct OperationState {
     pub stage: Stage,
     pub marks: Marks,
+    /// Its number among the calls of its seat.
+    pub turn: u16,
     /// The slot of its socket, also while the worker has the record.
     pub socket: u32,
 }

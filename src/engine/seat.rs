@@ -12,7 +12,7 @@ use super::files::Files;
 use super::handover::SeatSide;
 use super::inbox::{Event, Inbox, NameAnswer};
 use super::messages::Messages;
-use super::operation::{Chain, Kind, Operation, Payload, NONE};
+use super::operation::{Chain, Kind, Operation, Payload};
 use super::pins::Pins;
 use super::population::{Population, Spares};
 use super::record::{Marks, OperationState, SocketRecord, Stage};
@@ -24,9 +24,13 @@ use crate::driver::{Driver, Registry, Waker};
 use crate::handle::{Handle, HandleKind};
 use crate::status::{Answer, Status};
 use crate::sys::RawDescriptor;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+/// Completions delivered under one look at the lock.
+pub const BATCH: usize = if cfg!(test) { 4 } else { 256 };
 
 /// Threads that wait for different operations mostly sleep on different conditions.
 const CONDITIONS: usize = 8;
@@ -51,7 +55,6 @@ pub struct Counters {
     pub bytes_sent: u64,
     pub bytes_received: u64,
     pub wake_ups: u64,
-    pub longest_callback_ns: u64,
 }
 
 /// Behind the lock.
@@ -85,8 +88,12 @@ pub struct Shared {
     pub pins: Pins,
     /// For the operations that need one.
     pub messages: Messages,
-    /// A callback of this seat's operations is running on the worker.
+    /// Callbacks of this seat's operations are running, or are about to.
     pub calling: bool,
+    /// The operations whose calls the worker was given, until it is known that they have returned.
+    called: VecDeque<u32>,
+    /// How many calls it was given; see `OperationState::turn`.
+    calls: u16,
     /// A test wants the worker to panic.
     #[cfg(test)]
     pub mistaken: bool,
@@ -110,6 +117,10 @@ pub struct Seat {
     shared: Mutex<Shared>,
     done: [Condvar; CONDITIONS],
     asleep: AtomicBool,
+    /// How many of its calls have returned, and the longest of them. Only who makes the calls writes
+    /// there, so that a call needs no lock.
+    returned: AtomicU16,
+    longest_call_ns: AtomicU64,
     /// Sockets on this seat, to be read without the lock.
     load: AtomicU32,
 }
@@ -141,6 +152,8 @@ impl Seat {
                 pins: Pins::new(),
                 messages: Messages::default(),
                 calling: false,
+                called: VecDeque::new(),
+                calls: 0,
                 #[cfg(test)]
                 mistaken: false,
                 inbox: Inbox::new(),
@@ -150,6 +163,8 @@ impl Seat {
             }),
             done: Default::default(),
             asleep: AtomicBool::new(false),
+            returned: AtomicU16::new(0),
+            longest_call_ns: AtomicU64::new(0),
         }
     }
 
@@ -161,6 +176,44 @@ impl Seat {
 
     pub fn load(&self) -> u32 {
         self.load.load(Ordering::Relaxed)
+    }
+
+    /// Frees the slots of the operations whose calls have returned, so that the next ones are begun
+    /// in places that are still in the cache.
+    pub fn reclaim(&self, shared: &mut Shared) {
+        while let Some(&id) = shared.called.front() {
+            if !self.has_returned(shared.operations.at(id).turn) {
+                break;
+            }
+            shared.called.pop_front();
+            shared.records.take_back(id);
+            shared.retire(id);
+        }
+    }
+
+    /// The worker's next call has returned: from now on its operation cannot be reached, and the
+    /// worker does not touch its record any more.
+    pub fn call_returned(&self) {
+        let returned = self.returned.load(Ordering::Relaxed).wrapping_add(1);
+        self.returned.store(returned, Ordering::Release);
+    }
+
+    /// Whether the call with that number has returned. There are fewer than half of all numbers
+    /// between two that are asked about.
+    pub fn has_returned(&self, turn: u16) -> bool {
+        let returned = self.returned.load(Ordering::Acquire);
+        returned.wrapping_sub(turn) <= u16::MAX / 2
+    }
+
+    /// A call has taken so long.
+    pub fn note_call(&self, ns: u64) {
+        if ns > self.longest_call_ns.load(Ordering::Relaxed) {
+            self.longest_call_ns.store(ns, Ordering::Relaxed);
+        }
+    }
+
+    pub fn longest_call_ns(&self) -> u64 {
+        self.longest_call_ns.load(Ordering::Relaxed)
     }
 
     /// A slot for a new socket, with its handle.
@@ -200,7 +253,11 @@ impl Seat {
 
     /// The worker is gone, and its runtime.
     pub fn vacate(&self) {
-        self.lock().vacate();
+        let mut shared = self.lock();
+        shared.vacate();
+        self.returned.store(shared.calls, Ordering::Relaxed);
+        drop(shared);
+        self.longest_call_ns.store(0, Ordering::Relaxed);
         self.awake();
         self.load.store(0, Ordering::Relaxed);
     }
@@ -245,8 +302,13 @@ impl Seat {
 
     /// Takes what has arrived, and, if that is nothing and it sleeps then, announces the worker's
     /// sleep.
-    pub fn take(&self, engine: &mut Engine, events: &mut Vec<Event>, sleeps: bool) -> Taken {
-        let mut shared = self.lock();
+    pub fn take(
+        &self,
+        mut shared: MutexGuard<'_, Shared>,
+        engine: &mut Engine,
+        events: &mut Vec<Event>,
+        sleeps: bool,
+    ) -> Taken {
         #[cfg(test)]
         assert!(!shared.mistaken, "the mistake that a test wants");
         shared.take(engine, events);
@@ -306,10 +368,12 @@ pub struct Taken {
 pub enum Route {
     /// The worker calls its callback.
     Call,
-    /// It was put with those to be polled.
+    /// It is put with those to be polled.
     Poll,
-    /// `asock_end` collects it, or nobody is told.
+    /// `asock_end` collects it.
     Rest,
+    /// Nobody is told.
+    Drop,
 }
 
 impl Shared {
@@ -361,44 +425,53 @@ impl Shared {
         }
     }
 
-    /// The completion of an operation whose result is visible.
-    pub fn completion(&mut self, id: u32) -> asock_result {
+    /// The handle of an operation.
+    pub fn operation(&mut self, id: u32) -> Handle {
         let generation = self.operations.generation(id);
-        let op = self.handle(HandleKind::Operation, id, generation).pack();
-        let record = self.records.at(id);
-        let (slot, generation) = (record.socket, record.socket_generation);
-        let mut result = record.completion();
-        result.op = op;
-        if slot != NONE {
-            result.socket = self.handle(HandleKind::Socket, slot, generation).pack();
-        }
-        result
+        self.handle(HandleKind::Operation, id, generation)
     }
 
-    /// Makes the result of an operation visible, whose record the worker has just given back. Says
-    /// how it goes on, and whether threads wait for it, who are still to be woken.
-    pub fn complete(&mut self, id: u32) -> (Route, bool) {
-        let record = self.records.at(id);
-        let (kind, calls) = (record.kind, record.callback.is_some());
+    /// The completion of an operation whose result is visible, and whose record is here.
+    pub fn completion(&mut self, id: u32) -> asock_result {
+        let own = self.operation(id);
+        self.records.at(id).completion(own)
+    }
+
+    /// Makes the result of an operation visible. Says how it goes on, and whether threads wait for
+    /// it, who are still to be woken. The worker keeps the record for a call, else gives it back.
+    pub fn complete(&mut self, id: u32, kind: Kind, calls: bool) -> (Route, bool) {
         let state = self.operations.at(id);
-        state.stage = Stage::Done;
         let awaited = state.marks.has(Marks::AWAITED);
-        self.counters.completed += u64::from(kind != Kind::Shutdown);
         let route = if kind == Kind::Shutdown {
-            self.retire(id);
-            Route::Rest
+            Route::Drop
         } else if self.on_poll {
-            self.ready.push(&mut self.records, id);
             Route::Poll
         } else if calls {
             Route::Call
-        } else {
-            if !state.marks.has(Marks::COLLECTED) {
-                self.retire(id);
-            }
+        } else if state.marks.has(Marks::COLLECTED) {
             Route::Rest
+        } else {
+            Route::Drop
         };
+        state.stage = Stage::Done;
+        if route == Route::Call {
+            self.calls = self.calls.wrapping_add(1);
+            self.calling = true;
+            state.stage = Stage::Calling;
+            state.turn = self.calls;
+            self.called.push_back(id); // There is room; see `occupy`.
+        }
+        self.counters.completed += u64::from(kind != Kind::Shutdown);
         (route, awaited)
+    }
+
+    /// As `complete` has said of an operation whose record is here again.
+    pub fn go_on(&mut self, id: u32, route: Route) {
+        match route {
+            Route::Poll => self.ready.push(&mut self.records, id),
+            Route::Drop => self.retire(id),
+            Route::Rest | Route::Call => {}
+        }
     }
 
     /// The operation's handle is stale from now on.
@@ -477,6 +550,7 @@ impl Shared {
         self.returned = Vec::new();
         while self.unlink().is_some() {}
         self.inbox = Inbox::new();
+        self.called = VecDeque::new();
         let mut leaving = Vec::new();
         self.operations.each_used(|id, state| {
             if state.stage != Stage::Done || !state.marks.has(Marks::COLLECTED) {
@@ -522,6 +596,8 @@ impl Shared {
         // Records that wait to be collected have kept their chunks.
         self.records.introduce()?;
         self.inbox.make_room()?;
+        let room = self.called.try_reserve(BATCH);
+        room.map_err(|_| OutOfMemory)?;
         self.service = Service::Open;
         self.on_poll = on_poll;
         self.waits_itself = driver.waits_itself();

@@ -3,31 +3,24 @@
 //! One turn takes the inbox, lets the driver work, looks at the clock, and delivers what has
 //! finished; callbacks come last, with nothing borrowed and nothing locked.
 
-use super::arrival::Arrival;
-use super::connect::FIRST_ATTEMPT;
 use super::delivery::{self, Call, Poll};
 use super::files;
 use super::inbox::{Event, EVENTS};
-use super::operation::{Fault, Flags, Kind, Payload};
+use super::operation::{Flags, Kind};
 use super::population::{Leftover, Population};
+use super::ports::Ports;
 use super::prepared::Prepared;
 use super::record::Marks;
-use super::seat::{Route, Seat, Shared};
-use super::socket::{Engine, Steps};
-use crate::address::{Address, Family};
-use crate::driver::{Driver, Outcome, Request, Requests, Table, Token};
+use super::seat::{Route, Seat, Shared, Taken, BATCH};
+use super::socket::Engine;
+use crate::driver::{Driver, Request, Requests, Table, Token};
+use crate::handle::Handle;
 use crate::log;
 use crate::status::Status;
-use crate::sys::socket::{self as system, ReceiveFlags};
-use crate::sys::{
-    clock, option, thread, SocketOption, SysResult, CONNECTION_REFUSED, OUT_OF_MEMORY,
-};
-use std::collections::VecDeque;
+use crate::sys::{clock, thread, SysResult, OUT_OF_MEMORY};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::Arc;
 
-/// Completions delivered under one look at the lock.
-const BATCH: usize = if cfg!(test) { 4 } else { 256 };
 /// Turns that work may go on without asking the system for news.
 const TURNS: u32 = 16;
 
@@ -63,8 +56,9 @@ pub struct Worker {
     /// How long it looks for work before it sleeps.
     spin_ns: u64,
     events: Vec<Event>,
-    /// Those whose callbacks are to be called.
-    calls: VecDeque<u32>,
+    /// The operations of a batch whose callbacks are called, and how many of those calls were made.
+    calls: Vec<Handle>,
+    called: usize,
     /// What accepts leave over, to be dealt with when no lock is held.
     leftovers: Vec<Leftover>,
     drained: bool,
@@ -79,7 +73,7 @@ impl Worker {
         spin_ns: u64,
     ) -> SysResult<Worker> {
         let mut events = Vec::new();
-        let mut calls = VecDeque::new();
+        let mut calls = Vec::new();
         let mut leftovers = Vec::new();
         events
             .try_reserve_exact(EVENTS)
@@ -98,6 +92,7 @@ impl Worker {
             spin_ns,
             events,
             calls,
+            called: 0,
             leftovers,
             drained: false,
         })
@@ -125,7 +120,7 @@ impl Worker {
         loop {
             // A worker that looks for work is not woken, for it finds what is handed over.
             let looks = look_until.is_some_and(|until| clock::now_ns() < until);
-            let taken = self.seat.take(&mut self.engine, &mut self.events, !looks);
+            let taken = self.take(!looks);
             self.apply(taken.drain);
             if taken.stop && self.engine.is_quiet() {
                 return self.leave();
@@ -238,25 +233,25 @@ impl Worker {
         }
     }
 
+    /// Takes what has arrived.
+    fn take(&mut self, sleeps: bool) -> Taken {
+        let mut shared = self.seat.lock();
+        self.end_batch(&mut shared);
+        let (engine, events) = (&mut self.engine, &mut self.events);
+        self.seat.take(shared, engine, events, sleeps)
+    }
+
     /// Hands out what has finished.
     fn deliver(&mut self) {
         while self.engine.has_finished() || self.engine.has_closed() {
-            let (polled, call) = self.publish();
+            let polled = self.publish();
             for leftover in self.leftovers.drain(..) {
                 leftover.clear(&self.population);
             }
             if let (Some(poll), true) = (&self.poll, polled > 0) {
                 poll.tell();
             }
-            let Some(mut call) = call else { continue };
-            let mut now = clock::now_ns();
-            loop {
-                let next = self.calls.pop_front();
-                now = call.make(self.seat, now, next);
-                if next.is_none() {
-                    break;
-                }
-            }
+            self.call();
         }
         if self.drained && self.engine.pending() == 0 {
             if let Some(poll) = self.poll.take() {
@@ -265,12 +260,40 @@ impl Worker {
         }
     }
 
+    /// Calls the callbacks of the batch. No lock is taken: each handle is retired with its call's
+    /// return, which the seat is told, and its slot is freed by whoever next holds the lock.
+    fn call(&mut self) {
+        if self.called == self.calls.len() {
+            return;
+        }
+        let mut now = clock::now_ns();
+        while let Some(&own) = self.calls.get(self.called) {
+            self.called += 1;
+            let operation = &self.engine.operations[own.slot];
+            let call = Call {
+                callback: operation.callback,
+                result: operation.completion(own),
+            };
+            now = call.make(self.seat, now);
+            self.seat.call_returned();
+        }
+    }
+
+    /// The calls of the batch have returned.
+    fn end_batch(&mut self, shared: &mut Shared) {
+        self.seat.reclaim(shared);
+        shared.calling = false;
+        self.calls.clear();
+        self.called = 0;
+    }
+
     /// Makes a batch of results visible: those with callbacks go to `calls`. Gives the number of
-    /// those to be polled, and the first call to be made.
-    fn publish(&mut self) -> (usize, Option<Call>) {
+    /// those to be polled.
+    fn publish(&mut self) -> usize {
         let mut polled = 0;
         let seat = self.seat;
         let mut shared = seat.lock();
+        self.end_batch(&mut shared);
         while self.calls.len() < self.calls.capacity().min(BATCH) {
             if !self.calls.is_empty() && self.engine.finishes_close() {
                 break; // Nobody learns of it while callbacks are still to be called.
@@ -281,14 +304,20 @@ impl Worker {
             let Some(id) = self.engine.take_finished() else {
                 break;
             };
-            if self.settle(&mut shared, id) == Kind::Accept {
-                self.leftovers.extend(Leftover::of(&mut shared, id));
+            self.settle(&mut shared, id);
+            let operation = &self.engine.operations[id];
+            let kind = operation.kind;
+            if kind == Kind::Accept {
+                self.leftovers
+                    .extend(Leftover::of(&mut shared, id, operation));
             }
-            let (route, awaited) = shared.complete(id);
-            match route {
-                Route::Rest => {}
-                Route::Poll => polled += 1,
-                Route::Call => self.calls.push_back(id),
+            let (route, awaited) = shared.complete(id, kind, operation.callback.is_some());
+            if route == Route::Call {
+                self.calls.push(shared.operation(id));
+            } else {
+                self.engine.deliver(id);
+                shared.go_on(id, route);
+                polled += usize::from(route == Route::Poll);
             }
             if awaited {
                 seat.wake_waiters(id);
@@ -304,20 +333,17 @@ impl Worker {
         if let (Some(poll), true) = (&self.poll, polled > 0) {
             poll.add(polled);
         }
-        let first = self.calls.pop_front();
-        (polled, first.map(|id| Call::of(&mut shared, id)))
+        polled
     }
 
-    /// Gives a finished operation's record back to the seat, with what its end changes on the shared
-    /// half of its socket. Says what it was.
-    fn settle(&mut self, shared: &mut Shared, id: u32) -> Kind {
+    /// What an operation's end changes on the shared half of its socket.
+    fn settle(&mut self, shared: &mut Shared, id: u32) {
         let operation = &mut self.engine.operations[id];
         if let Some(payload) = operation.payload.take() {
             files::use_again(shared, payload);
         }
-        let kind = operation.kind;
         let ok = operation.status == Status::Ok;
-        match kind {
+        match operation.kind {
             Kind::Connect => {
                 let record = shared.sockets.at(operation.socket);
                 record.connecting -= 1;
@@ -345,8 +371,6 @@ impl Worker {
             let record = shared.sockets.at(operation.socket);
             record.epoch = record.epoch.wrapping_add(1);
         }
-        self.engine.deliver(id);
-        kind
     }
 
     /// The last of the worker: nothing is pending and nobody may begin anything.
@@ -362,215 +386,32 @@ impl Worker {
     /// The driver has let go of all buffers, since on epoll it holds none between two calls.
     fn break_down(&mut self) {
         self.seat.awake();
-        for id in std::mem::take(&mut self.calls) {
-            let mut call = Call::of(&mut self.seat.lock(), id);
-            call.make(self.seat, clock::now_ns(), None);
-        }
-        // Taken out of the loop's head, where the lock would be held all through it.
-        let broken = self.seat.lock().break_down(&mut self.engine);
+        self.call();
+        let mut shared = self.seat.lock();
+        self.end_batch(&mut shared);
+        let broken = shared.break_down(&mut self.engine);
+        drop(shared);
         for id in broken {
             let mut shared = self.seat.lock();
-            let (route, _) = shared.complete(id);
-            let call = (route == Route::Call).then(|| Call::of(&mut shared, id));
+            let record = shared.records.at(id);
+            let (kind, callback) = (record.kind, record.callback);
+            let (route, _) = shared.complete(id, kind, callback.is_some());
+            if route == Route::Call {
+                shared.records.hand(id);
+                self.calls.push(shared.operation(id));
+            } else {
+                shared.go_on(id, route);
+            }
             if let (Some(poll), Route::Poll) = (&self.poll, route) {
                 poll.add(1);
             }
             drop(shared);
             self.seat.wake_waiters(id);
-            if let Some(mut call) = call {
-                call.make(self.seat, clock::now_ns(), None);
-            }
+            self.call();
+            self.end_batch(&mut self.seat.lock());
         }
         if let Some(poll) = self.poll.take() {
             poll.drained();
         }
-    }
-}
-
-/// The real world for the engine's steps.
-pub(super) struct Ports<'a> {
-    pub(super) seat: &'static Seat,
-    pub(super) driver: &'a mut Driver,
-    pub(super) population: &'a Arc<Population>,
-    pub(super) attempts: &'a mut Table<Option<Prepared>>,
-}
-
-impl Ports<'_> {
-    /// Where nobody listens on a port of this machine, the system may choose that very port for
-    /// our end too, and then TCP connects the socket with itself. That is a refusal.
-    fn refuse_itself(&self, socket: u32, remote: &Address) -> Result<(), Fault> {
-        match self.driver.descriptor(socket) {
-            Some(descriptor) if system::is_its_own_peer(descriptor, remote.port()) => {
-                Err(Fault::system(CONNECTION_REFUSED))
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
-impl Steps for Ports<'_> {
-    fn open(&mut self, number: u32, socket: u32, family: Family) -> Result<(), Fault> {
-        let kind = self.seat.lock().sockets.at(socket).kind;
-        let descriptor =
-            system::open(family, kind, self.driver.waits_itself()).map_err(Fault::system)?;
-        let raw = descriptor.raw();
-        let prepared = Prepared {
-            descriptor,
-            family,
-            kind,
-            version: None,
-        };
-        let opened = match number {
-            attempt if attempt >= FIRST_ATTEMPT => self.keep_attempt(attempt, prepared, socket),
-            _ => self.settle_in(socket, prepared),
-        };
-        let opened = opened.and_then(|()| self.driver.attach(number, raw));
-        opened.map_err(|error| {
-            self.discard(number);
-            Fault::system(error)
-        })
-    }
-
-    fn now(&self) -> u64 {
-        tick_of(clock::now_ns())
-    }
-
-    fn adopt(&mut self, socket: u32, attempt: u32, remote: &Address) -> Result<(), Fault> {
-        self.refuse_itself(attempt, remote)?;
-        let Some(prepared) = self.take_attempt(attempt) else {
-            return Err(Fault::of(Status::Internal));
-        };
-        let moved = self.driver.move_to(attempt, socket);
-        let settled = moved.and_then(|()| self.settle_in(socket, prepared));
-        settled.map_err(|error| {
-            self.driver.detach(socket);
-            Fault::system(error)
-        })
-    }
-
-    fn start(&mut self, token: Token, request: Request<'_>) -> Option<Outcome> {
-        self.driver.start(token, request)
-    }
-
-    fn cancel(&mut self, token: Token) -> Option<Outcome> {
-        self.driver.cancel(token)
-    }
-
-    fn send_file(&mut self, socket: u32, payload: Box<Payload>) -> Option<Box<Payload>> {
-        files::send(self.seat, socket, payload)
-    }
-
-    fn recall_file(&mut self, operation: u32) -> Option<Box<Payload>> {
-        files::recall(self.seat, operation)
-    }
-
-    fn receive_urgent(&mut self, socket: u32, request: Request<'_>) -> Outcome {
-        let Request::Receive { buffer, peek, .. } = request else {
-            return Outcome::Done(0);
-        };
-        let flags = ReceiveFlags {
-            peek,
-            out_of_band: true,
-            whole: false,
-        };
-        match self.driver.descriptor(socket) {
-            None => Outcome::Canceled,
-            Some(descriptor) => match system::receive(descriptor, buffer, flags) {
-                Ok(bytes) => Outcome::Done(bytes),
-                Err(error) => Outcome::Failed(error),
-            },
-        }
-    }
-
-    fn shutdown(&mut self, socket: u32, receive: bool, send: bool) {
-        if let Some(descriptor) = self.driver.descriptor(socket) {
-            // It fails when the peer has reset the connection, and then the next operation says so.
-            let _ = system::shutdown(descriptor, receive, send);
-        }
-    }
-
-    fn connected(&mut self, socket: u32, remote: Option<Box<Payload>>) -> Result<(), Fault> {
-        if let Some(Payload::Connect(address)) = remote.as_deref() {
-            self.refuse_itself(socket, address)?;
-            if !self.seat.lock().sockets.at(socket).set_peer(address) {
-                return Err(Fault::of(Status::OutOfMemory));
-            }
-        }
-        Ok(())
-    }
-
-    fn sent(&mut self, socket: u32, bytes: usize) {
-        self.seat.lock().sockets.at(socket).queued -= bytes as u64;
-    }
-
-    fn arrived(&mut self, socket: u32) -> Result<Arrival, Fault> {
-        self.take_in(socket)
-    }
-
-    fn accepted(&mut self, listener: u32, place: u64, number: usize) -> Result<(), Fault> {
-        self.house(listener, place, number)
-    }
-
-    fn forget(&mut self, socket: u32) {
-        self.driver.forget(socket);
-    }
-
-    fn renew(&mut self, socket: u32) -> Result<(), Fault> {
-        let Some(descriptor) = self.driver.descriptor(socket) else {
-            return Err(Fault::of(Status::Internal));
-        };
-        self.driver.detach(socket);
-        // It fails where nothing had begun.
-        let _ = system::disconnect(descriptor);
-        let attached = self.driver.attach(socket, descriptor);
-        attached.map_err(Fault::system)
-    }
-
-    fn discard(&mut self, number: u32) {
-        self.driver.detach(number);
-        if number >= FIRST_ATTEMPT {
-            drop(self.take_attempt(number));
-        } else {
-            let mut shared = self.seat.lock();
-            let descriptor = shared.sockets.at(number).descriptor.take();
-            let unseen = descriptor.and_then(|descriptor| shared.pins.let_go(descriptor));
-            drop(shared);
-            drop(unseen); // Not under the lock: it is a system call.
-        }
-    }
-
-    fn close(&mut self, socket: u32, reset: bool) {
-        let mut shared = self.seat.lock();
-        let record = shared.sockets.at(socket);
-        let (descriptor, file) = record.take_descriptor();
-        // Others may listen with a descriptor that came from them; a shutdown would be for all.
-        let marks = record.marks;
-        let shared_listener = marks.has(Marks::ADOPTED) && marks.has(Marks::LISTENING);
-        let (kind, linger) = (record.kind, record.kept());
-        let linger = linger.and_then(|kept| kept.system[SocketOption::LingerS as usize]);
-        drop(shared);
-        let Some(descriptor) = descriptor else {
-            return;
-        };
-        if let Some(file) = file {
-            file.remove();
-        }
-        let raw = descriptor.raw();
-        // A child of fork may hold a copy of the descriptor, so the peer is told by a call of its
-        // own and not by the close, which would then say nothing. Errors mean that the peer knows.
-        // Where the peer's data was not taken, the system's close resets the connection.
-        let resets = reset
-            || linger == Some(0)
-            || (self.driver.may_have_input(socket) && system::unread(raw));
-        self.driver.detach(socket);
-        if !shared_listener && (!resets || system::disconnect(raw).is_err()) {
-            let _ = system::shutdown(raw, true, true);
-        }
-        if linger.is_some_and(|seconds| seconds > 0) {
-            // A close that lingers would stop the worker; the system goes on sending anyway.
-            let _ = option::set(raw, Family::Ipv4, kind, SocketOption::LingerS, -1);
-        }
-        let unseen = self.seat.lock().pins.let_go(descriptor);
-        drop(unseen);
     }
 }

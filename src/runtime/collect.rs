@@ -14,9 +14,17 @@ use std::sync::MutexGuard;
 use std::time::{Duration, Instant};
 
 /// The record of an operation that can still be reached.
-fn record_of(shared: &mut Shared, handle: Handle) -> Option<&mut OperationState> {
+fn record_of<'a>(
+    seat: &Seat,
+    shared: &'a mut Shared,
+    handle: Handle,
+) -> Option<&'a mut OperationState> {
     let record = shared.operations.get(handle.slot, handle.generation)?;
-    (record.stage != Stage::Retired).then_some(record)
+    match record.stage {
+        Stage::Retired => None,
+        Stage::Calling if seat.has_returned(record.turn) => None,
+        _ => Some(record),
+    }
 }
 
 /// Sleeps until the operation is no longer pending; `Ok(None)` when its handle is retired.
@@ -28,10 +36,10 @@ fn wait_until_done<'a>(
 ) -> Answer<Option<MutexGuard<'a, Shared>>> {
     let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     loop {
-        let Some(record) = record_of(&mut shared, handle) else {
+        let Some(record) = record_of(seat, &mut shared, handle) else {
             return Ok(None);
         };
-        if record.stage == Stage::Done {
+        if record.stage != Stage::Pending {
             return Ok(Some(shared));
         }
         if timeout == Some(Duration::ZERO) {
@@ -66,10 +74,10 @@ pub fn wait(operation: u64, timeout_ms: i32) -> Answer<()> {
 pub fn end(operation: u64) -> Answer<asock_result> {
     let (seat, handle) = seat_of(operation, HandleKind::Operation)?;
     let mut shared = seat.lock();
-    may_be_ended(&mut shared, handle)?;
+    may_be_ended(seat, &mut shared, handle)?;
     let shared = wait_until_done(seat, shared, handle, None)?;
     let mut shared = shared.ok_or(Status::BadHandle)?; // Another thread has ended it.
-    may_be_ended(&mut shared, handle)?;
+    may_be_ended(seat, &mut shared, handle)?;
     let result = shared.completion(handle.slot);
     shared.retire(handle.slot);
     Ok(result)
@@ -78,15 +86,15 @@ pub fn end(operation: u64) -> Answer<asock_result> {
 /// For `ffi`: a bad handle wins over a bad argument, and for `asock_end` a retired one is bad.
 pub fn check_end(operation: u64) -> Answer<()> {
     let (seat, handle) = seat_of(operation, HandleKind::Operation)?;
-    match may_be_ended(&mut seat.lock(), handle) {
+    match may_be_ended(seat, &mut seat.lock(), handle) {
         Err(Status::BadHandle) => Err(Status::BadHandle),
         _ => Ok(()),
     }
 }
 
 /// `asock_end` is for operations that nothing else tells of.
-fn may_be_ended(shared: &mut Shared, handle: Handle) -> Answer<()> {
-    let record = record_of(shared, handle).ok_or(Status::BadHandle)?;
+fn may_be_ended(seat: &Seat, shared: &mut Shared, handle: Handle) -> Answer<()> {
+    let record = record_of(seat, shared, handle).ok_or(Status::BadHandle)?;
     if record.marks.has(Marks::FORGOTTEN) {
         return Err(Status::BadHandle);
     }
@@ -107,8 +115,8 @@ pub(super) fn close_unseen(socket: u64) {
 pub fn forget(operation: u64) -> Answer<()> {
     let (seat, handle) = seat_of(operation, HandleKind::Operation)?;
     let mut shared = seat.lock();
-    may_be_ended(&mut shared, handle)?;
-    let record = record_of(&mut shared, handle).ok_or(Status::BadHandle)?;
+    may_be_ended(seat, &mut shared, handle)?;
+    let record = record_of(seat, &mut shared, handle).ok_or(Status::BadHandle)?;
     record.marks.clear(Marks::COLLECTED);
     record.marks.set(Marks::FORGOTTEN);
     let awaited = record.marks.has(Marks::AWAITED);
@@ -131,7 +139,7 @@ pub fn forget(operation: u64) -> Answer<()> {
 pub fn cancel(operation: u64) -> Answer<()> {
     let (seat, handle) = seat_of(operation, HandleKind::Operation)?;
     let mut shared = seat.lock();
-    let record = record_of(&mut shared, handle).ok_or(Status::BadHandle)?;
+    let record = record_of(seat, &mut shared, handle).ok_or(Status::BadHandle)?;
     if record.stage == Stage::Pending {
         record.marks.set(Marks::CANCELED);
         shared.link_operation(handle.slot);
@@ -145,7 +153,7 @@ pub fn set_deadline(operation: u64, timeout_ms: i64) -> Answer<()> {
     let deadline = u64::try_from(timeout_ms).ok();
     let deadline = deadline.map(|timeout_ms| tick_after(clock::now_ns(), timeout_ms));
     let mut shared = seat.lock();
-    let record = record_of(&mut shared, handle).ok_or(Status::BadHandle)?;
+    let record = record_of(seat, &mut shared, handle).ok_or(Status::BadHandle)?;
     if record.stage == Stage::Pending {
         let changed = shared.change_deadline(handle.slot, deadline);
         changed.map_err(|_| Status::OutOfMemory)?;

@@ -383,10 +383,8 @@ impl Runtime {
         poll.take_over();
         let mut now = clock::now_ns();
         for seat in &self.seats {
-            while let Some(mut call) = delivery::take_ready(seat) {
-                if call.callback.is_some() {
-                    now = call.make(seat, now, None);
-                }
+            while let Some((_, ended)) = delivery::pull(seat, now) {
+                now = ended;
             }
         }
     }
@@ -425,7 +423,7 @@ pub fn stats(handle: u64) -> Answer<Stats> {
         stats.bytes_received += counters.bytes_received;
         stats.sockets += shared.open_sockets() as u64;
         stats.wake_ups += counters.wake_ups;
-        stats.longest_callback_ns = stats.longest_callback_ns.max(counters.longest_callback_ns);
+        stats.longest_callback_ns = stats.longest_callback_ns.max(seat.longest_call_ns());
     }
     Ok(stats)
 }

@@ -69,12 +69,12 @@ pub fn dispatch(
         // What becomes ready meanwhile is for the next call: an endless chain must not hold a
         // frame.
         while taken < ready && called < most && now - start < budget_ns {
-            let Some(mut call) = delivery::take_ready(seat) else {
+            let Some((call, ended)) = delivery::pull(seat, now) else {
                 break;
             };
             taken += 1;
+            now = ended;
             if call.callback.is_some() {
-                now = call.make(seat, now, None);
                 called += 1;
             } else {
                 close_unseen(call.brought());

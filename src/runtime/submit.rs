@@ -73,6 +73,7 @@ pub(super) fn submit(
     mut draft: Draft,
     notify: &Notify,
 ) -> Answer<Handle> {
+    seat.reclaim(&mut shared);
     let operation = shared.new_operation().map_err(|_| Status::OutOfMemory)?;
     notify.op.write(operation.pack());
     let mut epoch = 0;

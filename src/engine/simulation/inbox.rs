@@ -23,7 +23,7 @@ fn a_drain_is_over_all_that_was_begun_before_it() {
     let mut begun = 0;
     loop {
         let mut events = Vec::new();
-        let taken = seat.take(&mut engine, &mut events, true);
+        let taken = seat.take(seat.lock(), &mut engine, &mut events, true);
         let begins = |event: &&Event| matches!(event, Event::Begin(..));
         begun += events.iter().filter(begins).count();
         if taken.drain {
