@@ -104,11 +104,14 @@ impl Known {
         };
     }
 
-    /// Whether it was so; it no longer is.
-    fn take(&mut self, what: Known) -> bool {
-        let was = self.has(what);
-        self.set(what, false);
-        was
+    /// It is so, if that is known from now on.
+    fn note(&mut self, what: Known, known: bool) {
+        self.0 |= what.0 * u8::from(known);
+    }
+
+    /// A request waits for what may be tried now.
+    fn is_due(self, lane: Lane) -> bool {
+        self.has(Known::ready(lane)) && self.has(Known::waits(lane))
     }
 }
 
@@ -221,32 +224,23 @@ impl EpollDriver {
         if let Request::Connect(address) = request {
             return self.connect(token, address);
         }
-        if let Err(error) = self.register(token.socket) {
-            return Some(Outcome::Failed(error));
-        }
         let state = self.states.get_mut(token.socket)?;
+        if !state.known.has(Known::REGISTERED) {
+            // It works without being connected, or was not connected here.
+            let descriptor = state.descriptor.get()?;
+            if let Err(error) = self.epoll.add(descriptor, data_of(state.tag, token.socket)) {
+                return Some(Outcome::Failed(error));
+            }
+            // Whatever may be tried is tried at once.
+            for known in [Known::REGISTERED, Known::READABLE, Known::WRITABLE] {
+                state.known.set(known, true);
+            }
+        }
         if !state.known.has(Known::ready(token.lane)) {
             state.known.set(Known::waits(token.lane), true);
             return None;
         }
-        self.attempt(token, request)
-    }
-
-    /// Registers a socket that works without being connected, or was not connected here.
-    fn register(&mut self, socket: u32) -> SysResult<()> {
-        let Some(state) = self.states.get_mut(socket) else {
-            return Ok(());
-        };
-        let registered = state.known.has(Known::REGISTERED);
-        let (Some(descriptor), false) = (state.descriptor.get(), registered) else {
-            return Ok(());
-        };
-        self.epoll.add(descriptor, data_of(state.tag, socket))?;
-        // Whatever may be tried is tried at once.
-        for known in [Known::REGISTERED, Known::READABLE, Known::WRITABLE] {
-            state.known.set(known, true);
-        }
-        Ok(())
+        attempt(state, &mut self.peer, token.lane, request)
     }
 
     fn connect(&mut self, token: Token, address: &Address) -> Option<Outcome> {
@@ -276,73 +270,6 @@ impl EpollDriver {
         }
     }
 
-    /// Makes the system call of a request; `None` when it has to wait for the next edge.
-    fn attempt(&mut self, token: Token, request: Request<'_>) -> Option<Outcome> {
-        let state = self.states.get_mut(token.socket)?;
-        let descriptor = state.descriptor.get()?;
-        let answer = match request {
-            Request::Send {
-                buffer,
-                more,
-                out_of_band,
-            } => system::send(descriptor, buffer, SendFlags { more, out_of_band }).inspect(
-                |&bytes| {
-                    state.known.set(Known::WRITABLE, bytes == buffer.len());
-                },
-            ),
-            Request::Receive {
-                buffer,
-                peek,
-                out_of_band,
-                whole,
-            } => {
-                let flags = ReceiveFlags {
-                    peek,
-                    out_of_band,
-                    whole,
-                };
-                system::receive(descriptor, buffer, flags).inspect(|&bytes| {
-                    // One datagram says nothing of the next.
-                    let emptied = bytes < buffer.len() && !peek && !whole;
-                    state.received(bytes, emptied);
-                })
-            }
-            Request::SendMessage {
-                message,
-                more,
-                out_of_band,
-            } => system::send_message(descriptor, message, SendFlags { more, out_of_band })
-                .inspect(|&bytes| {
-                    state.known.set(Known::WRITABLE, bytes == message.asked());
-                }),
-            Request::ReceiveMessage { message, peek } => {
-                let flags = ReceiveFlags {
-                    peek,
-                    ..ReceiveFlags::default()
-                };
-                system::receive_message(descriptor, message, flags).inspect(|&bytes| {
-                    let emptied = bytes < message.asked() && !peek && !message.is_whole();
-                    state.received(bytes, emptied);
-                })
-            }
-            Request::Readable => system::readable(descriptor).map(|()| 0),
-            Request::Writable => system::writable(descriptor).map(|()| 0),
-            Request::Accept => server::accept(descriptor).map(|(number, peer)| {
-                self.peer = peer;
-                number
-            }),
-            Request::Connect(_) => Ok(0),
-        };
-        match answer {
-            Ok(bytes) => Some(Outcome::Done(bytes)),
-            Err(WOULD_BLOCK) if request.room_is_told() => {
-                state.found_nothing(token.lane);
-                None
-            }
-            Err(error) => Some(Outcome::Failed(error)),
-        }
-    }
-
     pub fn cancel(&mut self, token: Token) -> Option<Outcome> {
         let state = self.states.get_mut(token.socket)?;
         state.known.set(Known::waits(token.lane), false);
@@ -359,17 +286,13 @@ impl EpollDriver {
     pub fn next(&mut self, requests: &impl Requests) -> Option<Done> {
         while let Some(event) = self.events.get(self.cursor) {
             let done = match self.stage {
-                Stage::Absorb => {
-                    self.stage = Stage::Output;
-                    self.absorb(event)
-                }
+                Stage::Absorb => self.absorb(event),
                 Stage::Output => {
                     self.stage = Stage::Input;
                     self.attempt_waiting(event, Lane::Output, requests)
                 }
                 Stage::Input => {
-                    self.stage = Stage::Absorb;
-                    self.cursor += 1;
+                    self.pass();
                     self.attempt_waiting(event, Lane::Input, requests)
                 }
             };
@@ -378,6 +301,12 @@ impl EpollDriver {
             }
         }
         None
+    }
+
+    /// Goes on to the next event.
+    fn pass(&mut self) {
+        self.stage = Stage::Absorb;
+        self.cursor += 1;
     }
 
     /// The socket that an event is about. Between two stages the engine may have done anything
@@ -391,38 +320,43 @@ impl EpollDriver {
 
     /// Notes what an event says; a connect ends with it.
     fn absorb(&mut self, event: Event) -> Option<Done> {
-        let (socket, state) = self.state_of(event)?;
-        let gone = event.hangup || event.error;
+        let Some((socket, state)) = self.state_of(event) else {
+            self.pass();
+            return None;
+        };
+        let gone = event.is_gone();
         let known = &mut state.known;
-        known.set(
-            Known::READABLE,
-            known.has(Known::READABLE) || event.readable || event.read_hangup || gone,
-        );
-        known.set(
-            Known::ENDED,
-            known.has(Known::ENDED) || event.read_hangup || gone,
-        );
-        known.set(Known::URGENT, known.has(Known::URGENT) || event.urgent);
-        if !(event.writable || gone) {
-            return None;
+        known.note(Known::READABLE, event.is_readable() || gone);
+        known.note(Known::ENDED, event.has_ended() || gone);
+        known.note(Known::URGENT, event.is_urgent());
+        known.note(Known::WRITABLE, event.is_writable() || gone);
+        if known.has(Known::CONNECTING) && known.has(Known::WRITABLE) {
+            known.set(Known::CONNECTING, false);
+            let error = match state.descriptor.get() {
+                Some(descriptor) if gone => system::take_error(descriptor),
+                _ => OsError(0),
+            };
+            let outcome = match error {
+                OsError(0) => Outcome::Done(0),
+                error => Outcome::Failed(error),
+            };
+            let lane = Lane::Output;
+            self.stage = Stage::Output;
+            return Some(Done {
+                token: Token { socket, lane },
+                outcome,
+            });
         }
-        state.known.set(Known::WRITABLE, true);
-        if !state.known.take(Known::CONNECTING) {
-            return None;
+        // Mostly only one side waits, or none.
+        let known = *known;
+        if known.is_due(Lane::Output) {
+            self.stage = Stage::Output;
+        } else if known.is_due(Lane::Input) {
+            self.stage = Stage::Input;
+        } else {
+            self.pass();
         }
-        let error = match state.descriptor.get() {
-            Some(descriptor) if gone => system::take_error(descriptor),
-            _ => OsError(0),
-        };
-        let outcome = match error {
-            OsError(0) => Outcome::Done(0),
-            error => Outcome::Failed(error),
-        };
-        let lane = Lane::Output;
-        Some(Done {
-            token: Token { socket, lane },
-            outcome,
-        })
+        None
     }
 
     fn attempt_waiting(
@@ -432,12 +366,86 @@ impl EpollDriver {
         requests: &impl Requests,
     ) -> Option<Done> {
         let (socket, state) = self.state_of(event)?;
-        if !state.known.has(Known::ready(lane)) || !state.known.take(Known::waits(lane)) {
+        if !state.known.is_due(lane) {
             return None;
         }
+        state.known.set(Known::waits(lane), false);
         let token = Token { socket, lane };
-        let outcome = self.attempt(token, requests.request(token)?)?;
+        let request = requests.request(token)?;
+        let state = self.states.get_mut(socket)?;
+        let outcome = attempt(state, &mut self.peer, lane, request)?;
         Some(Done { token, outcome })
+    }
+}
+
+/// Makes the system call of a request; `None` when it has to wait for the next edge. `accepted` is
+/// the address of who was accepted.
+fn attempt(
+    state: &mut State,
+    accepted: &mut Address,
+    lane: Lane,
+    request: Request<'_>,
+) -> Option<Outcome> {
+    let descriptor = state.descriptor.get()?;
+    let answer = match request {
+        Request::Send {
+            buffer,
+            more,
+            out_of_band,
+        } => system::send(descriptor, buffer, SendFlags { more, out_of_band }).inspect(|&bytes| {
+            state.known.set(Known::WRITABLE, bytes == buffer.len());
+        }),
+        Request::Receive {
+            buffer,
+            peek,
+            out_of_band,
+            whole,
+        } => {
+            let flags = ReceiveFlags {
+                peek,
+                out_of_band,
+                whole,
+            };
+            system::receive(descriptor, buffer, flags).inspect(|&bytes| {
+                // One datagram says nothing of the next.
+                let emptied = bytes < buffer.len() && !peek && !whole;
+                state.received(bytes, emptied);
+            })
+        }
+        Request::SendMessage {
+            message,
+            more,
+            out_of_band,
+        } => system::send_message(descriptor, message, SendFlags { more, out_of_band }).inspect(
+            |&bytes| {
+                state.known.set(Known::WRITABLE, bytes == message.asked());
+            },
+        ),
+        Request::ReceiveMessage { message, peek } => {
+            let flags = ReceiveFlags {
+                peek,
+                ..ReceiveFlags::default()
+            };
+            system::receive_message(descriptor, message, flags).inspect(|&bytes| {
+                let emptied = bytes < message.asked() && !peek && !message.is_whole();
+                state.received(bytes, emptied);
+            })
+        }
+        Request::Readable => system::readable(descriptor).map(|()| 0),
+        Request::Writable => system::writable(descriptor).map(|()| 0),
+        Request::Accept => server::accept(descriptor).map(|(number, peer)| {
+            *accepted = peer;
+            number
+        }),
+        Request::Connect(_) => Ok(0),
+    };
+    match answer {
+        Ok(bytes) => Some(Outcome::Done(bytes)),
+        Err(WOULD_BLOCK) if request.room_is_told() => {
+            state.found_nothing(lane);
+            None
+        }
+        Err(error) => Some(Outcome::Failed(error)),
     }
 }
 

@@ -260,6 +260,7 @@ impl Default for Operation {
 
 impl Operation {
     /// Fills in the record of what is begun.
+    #[inline(always)]
     pub fn begin(&mut self, begin: Begin) {
         *self = Operation {
             socket: begin.socket,

@@ -376,6 +376,14 @@ pub enum Route {
     Drop,
 }
 
+/// An operation whose result was made visible.
+pub struct Completed {
+    pub route: Route,
+    /// Threads wait for it, who are still to be woken.
+    pub awaited: bool,
+    pub operation: Handle,
+}
+
 impl Shared {
     /// A slot for a new operation, as the handle that names it.
     pub fn new_operation(&mut self) -> Result<Handle, OutOfMemory> {
@@ -425,22 +433,17 @@ impl Shared {
         }
     }
 
-    /// The handle of an operation.
-    pub fn operation(&mut self, id: u32) -> Handle {
-        let generation = self.operations.generation(id);
-        self.handle(HandleKind::Operation, id, generation)
-    }
-
     /// The completion of an operation whose result is visible, and whose record is here.
     pub fn completion(&mut self, id: u32) -> asock_result {
-        let own = self.operation(id);
+        let (_, generation) = self.operations.entry(id);
+        let own = self.handle(HandleKind::Operation, id, generation);
         self.records.at(id).completion(own)
     }
 
-    /// Makes the result of an operation visible. Says how it goes on, and whether threads wait for
-    /// it, who are still to be woken. The worker keeps the record for a call, else gives it back.
-    pub fn complete(&mut self, id: u32, kind: Kind, calls: bool) -> (Route, bool) {
-        let state = self.operations.at(id);
+    /// Makes the result of an operation visible. The worker keeps the record for a call, else gives
+    /// it back.
+    pub fn complete(&mut self, id: u32, kind: Kind, calls: bool) -> Completed {
+        let (state, generation) = self.operations.entry(id);
         let awaited = state.marks.has(Marks::AWAITED);
         let route = if kind == Kind::Shutdown {
             Route::Drop
@@ -462,7 +465,11 @@ impl Shared {
             self.called.push_back(id); // There is room; see `occupy`.
         }
         self.counters.completed += u64::from(kind != Kind::Shutdown);
-        (route, awaited)
+        Completed {
+            route,
+            awaited,
+            operation: self.handle(HandleKind::Operation, id, generation),
+        }
     }
 
     /// As `complete` has said of an operation whose record is here again.

@@ -209,8 +209,11 @@ impl<T: Default> Slots<T> {
         &mut self.used_slot(index).value
     }
 
-    pub fn generation(&mut self, index: u32) -> u32 {
-        self.slot(index).map_or(0, |slot| slot.generation())
+    /// As `at`, with the generation of its handle.
+    pub fn entry(&mut self, index: u32) -> (&mut T, u32) {
+        let slot = self.used_slot(index);
+        let generation = slot.generation();
+        (&mut slot.value, generation)
     }
 
     /// The record that a handle names, if it is in use under that generation.
@@ -300,7 +303,7 @@ mod tests {
                     slots.grow().unwrap();
                 }
                 let (index, generation) = slots.take().unwrap();
-                assert_eq!(slots.generation(index), generation);
+                assert_eq!(slots.entry(index).1, generation);
                 assert!(seen.insert((index, generation)));
                 assert_eq!(slots.issued(index, generation), Issued::Now);
                 assert_eq!(slots.issued(index, generation + 1), Issued::Never);

@@ -400,7 +400,12 @@ impl Engine {
         let socket = &mut self.sockets[token.socket];
         debug_assert_ne!(socket.lanes[token.lane as usize], LaneState::Idle);
         socket.lanes[token.lane as usize] = LaneState::Idle;
-        match (token.lane, socket.state) {
+        self.answered(token, outcome, steps);
+    }
+
+    /// The driver has answered what stands at the head of a lane, which is idle.
+    fn answered(&mut self, token: Token, outcome: Outcome, steps: &mut impl Steps) {
+        match (token.lane, self.sockets[token.socket].state) {
             (Lane::Output, State::Connecting) => self.connect_done(token.socket, outcome, steps),
             (Lane::Output, _) => self.send_done(token.socket, outcome, steps),
             (Lane::Input, State::Listening) => self.accept_done(token.socket, outcome, steps),
@@ -503,12 +508,13 @@ impl Engine {
         if operation.flags.has(Flags::FILE) {
             return self.start_file(index, head, steps);
         }
-        let outcome = steps.start(token, request_of(operation));
-        self.sockets[index].lanes[lane as usize] = LaneState::Busy;
-        match outcome {
-            None => false,
+        match steps.start(token, request_of(operation)) {
+            None => {
+                self.sockets[index].lanes[lane as usize] = LaneState::Busy;
+                false
+            }
             Some(outcome) => {
-                self.lane_done(token, outcome, steps);
+                self.answered(token, outcome, steps);
                 true
             }
         }
@@ -531,10 +537,13 @@ impl Engine {
 
     /// Fixes an operation's result. From here on nobody touches its buffer.
     pub(super) fn finish(&mut self, id: u32, fault: Fault) {
-        if self.operations[id].node.armed() {
+        let operation = &mut self.operations[id];
+        if operation.node.armed() {
             self.timers.remove(&mut self.operations, id);
+            self.operations[id].finish(fault);
+        } else {
+            operation.finish(fault);
         }
-        self.operations[id].finish(fault);
         self.pending -= 1;
         self.finished.push(&mut self.operations, id);
     }

@@ -10,7 +10,11 @@ impl Engine {
         let Some(id) = self.sockets[index].sends.first() else {
             return;
         };
-        let outcome = match self.operations[id].flags.has(Flags::FILE) {
+        let flags = self.operations[id].flags;
+        if flags.has(Flags::DATAGRAM) {
+            return self.datagram_sent(index, id, outcome, steps);
+        }
+        let outcome = match flags.has(Flags::FILE) {
             true => self.file_outcome(id, outcome),
             false => Some(outcome),
         };
@@ -18,9 +22,6 @@ impl Engine {
             return;
         };
         let operation = &mut self.operations[id];
-        if operation.flags.has(Flags::DATAGRAM) {
-            return self.datagram_sent(index, id, outcome, steps);
-        }
         if let Outcome::Done(bytes) = outcome {
             let at_once = operation.bytes() == 0 && bytes == operation.buffer.len();
             operation.moved(bytes);
@@ -34,21 +35,16 @@ impl Engine {
             }
         }
         let complete = operation.bytes() == operation.buffer.len();
-        let mut fault = match (outcome, operation.fate) {
-            (Outcome::Done(_), _) if complete => Fault::of(Status::Ok),
-            (Outcome::Failed(error), _) => Fault::system(error),
-            (_, fate) => Fault::of(fate.unwrap_or(Status::Canceled)),
-        };
+        let socket = &mut self.sockets[index];
         // A broken pipe is never our own shutdown's doing: that takes effect after the sends before
         // it, and those behind it are refused.
-        if let (Status::Canceled, None, Some(broken)) = (
-            fault.status,
-            self.operations[id].fate,
-            self.sockets[index].broken(),
-        ) {
-            fault = broken;
-        }
-        self.leave_queue(id);
+        let fault = match (outcome, operation.fate) {
+            (Outcome::Done(_), _) if complete => Fault::of(Status::Ok),
+            (Outcome::Failed(error), _) => Fault::system(error),
+            (_, Some(fate)) => Fault::of(fate),
+            (_, None) => socket.broken().unwrap_or(Fault::of(Status::Canceled)),
+        };
+        socket.sends.remove(&mut self.operations, id);
         self.finish(id, fault);
         if fault.status == Status::Ok {
             return;
@@ -77,14 +73,15 @@ impl Engine {
     }
 
     pub(super) fn receive_done(&mut self, index: u32, outcome: Outcome, steps: &mut impl Steps) {
-        let Some(id) = self.sockets[index].receives.first() else {
+        let socket = &mut self.sockets[index];
+        let Some(id) = socket.receives.first() else {
             return;
         };
-        if self.operations[id].flags.has(Flags::DATAGRAM) {
+        let operation = &mut self.operations[id];
+        if operation.flags.has(Flags::DATAGRAM) {
             return self.datagram_received(id, outcome);
         }
-        let broken = self.sockets[index].broken();
-        let operation = &mut self.operations[id];
+        let broken = socket.broken();
         let fault = match outcome {
             Outcome::Done(0) => match broken {
                 Some(broken) => broken,
@@ -107,7 +104,7 @@ impl Engine {
                 (None, None) => Fault::of(Status::Canceled),
             },
         };
-        self.leave_queue(id);
+        socket.receives.remove(&mut self.operations, id);
         self.finish(id, fault);
         if matches!(outcome, Outcome::Failed(_)) && breaks(fault) {
             self.broke(index, fault, steps);

@@ -6,7 +6,7 @@
 use super::delivery::{self, Call, Poll};
 use super::files;
 use super::inbox::{Event, EVENTS};
-use super::operation::{Flags, Kind};
+use super::operation::{Flags, Kind, Operation};
 use super::population::{Leftover, Population};
 use super::ports::Ports;
 use super::prepared::Prepared;
@@ -304,22 +304,22 @@ impl Worker {
             let Some(id) = self.engine.take_finished() else {
                 break;
             };
-            self.settle(&mut shared, id);
-            let operation = &self.engine.operations[id];
+            let operation = &mut self.engine.operations[id];
+            settle(operation, &mut shared);
             let kind = operation.kind;
             if kind == Kind::Accept {
                 self.leftovers
                     .extend(Leftover::of(&mut shared, id, operation));
             }
-            let (route, awaited) = shared.complete(id, kind, operation.callback.is_some());
-            if route == Route::Call {
-                self.calls.push(shared.operation(id));
+            let ended = shared.complete(id, kind, operation.callback.is_some());
+            if ended.route == Route::Call {
+                self.calls.push(ended.operation);
             } else {
                 self.engine.deliver(id);
-                shared.go_on(id, route);
-                polled += usize::from(route == Route::Poll);
+                shared.go_on(id, ended.route);
+                polled += usize::from(ended.route == Route::Poll);
             }
-            if awaited {
+            if ended.awaited {
                 seat.wake_waiters(id);
             }
         }
@@ -334,43 +334,6 @@ impl Worker {
             poll.add(polled);
         }
         polled
-    }
-
-    /// What an operation's end changes on the shared half of its socket.
-    fn settle(&mut self, shared: &mut Shared, id: u32) {
-        let operation = &mut self.engine.operations[id];
-        if let Some(payload) = operation.payload.take() {
-            files::use_again(shared, payload);
-        }
-        let ok = operation.status == Status::Ok;
-        match operation.kind {
-            Kind::Connect => {
-                let record = shared.sockets.at(operation.socket);
-                record.connecting -= 1;
-                if ok {
-                    record.marks.set(Marks::CONNECTED);
-                }
-            }
-            Kind::Send | Kind::SendTo => {
-                shared.counters.bytes_sent += operation.bytes() as u64;
-                // What had left bit by bit was taken off as it left.
-                let told = if operation.flags.has(Flags::AT_ONCE) {
-                    0
-                } else {
-                    operation.bytes()
-                };
-                let record = shared.sockets.at(operation.socket);
-                record.queued -= (operation.buffer.len() - told) as u64;
-            }
-            kind if kind.receives() && !operation.flags.has(Flags::PEEK) => {
-                shared.counters.bytes_received += operation.bytes() as u64;
-            }
-            _ => {}
-        }
-        if operation.flags.has(Flags::CUTS) {
-            let record = shared.sockets.at(operation.socket);
-            record.epoch = record.epoch.wrapping_add(1);
-        }
     }
 
     /// The last of the worker: nothing is pending and nobody may begin anything.
@@ -395,14 +358,14 @@ impl Worker {
             let mut shared = self.seat.lock();
             let record = shared.records.at(id);
             let (kind, callback) = (record.kind, record.callback);
-            let (route, _) = shared.complete(id, kind, callback.is_some());
-            if route == Route::Call {
+            let ended = shared.complete(id, kind, callback.is_some());
+            if ended.route == Route::Call {
                 shared.records.hand(id);
-                self.calls.push(shared.operation(id));
+                self.calls.push(ended.operation);
             } else {
-                shared.go_on(id, route);
+                shared.go_on(id, ended.route);
             }
-            if let (Some(poll), Route::Poll) = (&self.poll, route) {
+            if let (Some(poll), Route::Poll) = (&self.poll, ended.route) {
                 poll.add(1);
             }
             drop(shared);
@@ -413,5 +376,41 @@ impl Worker {
         if let Some(poll) = self.poll.take() {
             poll.drained();
         }
+    }
+}
+
+/// What an operation's end changes on the shared half of its socket.
+fn settle(operation: &mut Operation, shared: &mut Shared) {
+    if let Some(payload) = operation.payload.take() {
+        files::use_again(shared, payload);
+    }
+    let ok = operation.status == Status::Ok;
+    match operation.kind {
+        Kind::Connect => {
+            let record = shared.sockets.at(operation.socket);
+            record.connecting -= 1;
+            if ok {
+                record.marks.set(Marks::CONNECTED);
+            }
+        }
+        Kind::Send | Kind::SendTo => {
+            shared.counters.bytes_sent += operation.bytes() as u64;
+            // What had left bit by bit was taken off as it left.
+            let told = if operation.flags.has(Flags::AT_ONCE) {
+                0
+            } else {
+                operation.bytes()
+            };
+            let record = shared.sockets.at(operation.socket);
+            record.queued -= (operation.buffer.len() - told) as u64;
+        }
+        kind if kind.receives() && !operation.flags.has(Flags::PEEK) => {
+            shared.counters.bytes_received += operation.bytes() as u64;
+        }
+        _ => {}
+    }
+    if operation.flags.has(Flags::CUTS) {
+        let record = shared.sockets.at(operation.socket);
+        record.epoch = record.epoch.wrapping_add(1);
     }
 }

@@ -220,6 +220,7 @@ fn unpack(handle: u64, kind: HandleKind) -> Answer<(&'static Process, Handle)> {
 }
 
 /// The seat that a socket's or an operation's handle names.
+#[inline(always)]
 fn seat_of(handle: u64, kind: HandleKind) -> Answer<(&'static Seat, Handle)> {
     let (process, handle) = unpack(handle, kind)?;
     let seat = process.seats[handle.seat as usize].get();

@@ -112,6 +112,7 @@ pub(super) fn submit(
 }
 
 /// The record of a socket, with the lock that it lies behind.
+#[inline(always)]
 pub(super) fn socket_of(
     handle: u64,
 ) -> Answer<(&'static Seat, Handle, MutexGuard<'static, Shared>)> {

@@ -10,15 +10,37 @@ use crate::status::OsError;
 pub struct Event {
     /// What the descriptor was added with.
     pub data: u64,
-    pub readable: bool,
-    pub writable: bool,
+    flags: u32,
+}
+
+impl Event {
+    fn has(self, flags: libc::c_int) -> bool {
+        self.flags & flags as u32 != 0
+    }
+
+    /// There is something to read, or the end of it.
+    pub fn is_readable(self) -> bool {
+        self.has(libc::EPOLLIN | libc::EPOLLRDHUP)
+    }
+
+    pub fn is_writable(self) -> bool {
+        self.has(libc::EPOLLOUT)
+    }
+
     /// The peer has shut down its sending side.
-    pub read_hangup: bool,
-    /// Both sides are shut down.
-    pub hangup: bool,
-    pub error: bool,
+    pub fn has_ended(self) -> bool {
+        self.has(libc::EPOLLRDHUP)
+    }
+
+    /// Both sides are shut down, or there is an error.
+    pub fn is_gone(self) -> bool {
+        self.has(libc::EPOLLHUP | libc::EPOLLERR)
+    }
+
     /// Out-of-band data has arrived.
-    pub urgent: bool,
+    pub fn is_urgent(self) -> bool {
+        self.has(libc::EPOLLPRI)
+    }
 }
 
 /// Room for the events of one wait; made once, so that waiting allocates nothing.
@@ -38,16 +60,9 @@ impl Events {
     /// The event at a place, until there is none.
     pub fn get(&self, index: usize) -> Option<Event> {
         let event = self.list.get(index)?;
-        let flags = event.events as libc::c_int;
-        let has = |flag| flags & flag != 0;
         Some(Event {
             data: event.u64,
-            readable: has(libc::EPOLLIN),
-            writable: has(libc::EPOLLOUT),
-            read_hangup: has(libc::EPOLLRDHUP),
-            hangup: has(libc::EPOLLHUP),
-            error: has(libc::EPOLLERR),
-            urgent: has(libc::EPOLLPRI),
+            flags: event.events,
         })
     }
 }
@@ -159,7 +174,7 @@ mod tests {
         event.signal();
         let seen = look(&epoll, &mut events).expect("the edge");
         assert_eq!(seen.data, u64::MAX - 1);
-        assert!(seen.readable && !seen.writable && !seen.hangup && !seen.error);
+        assert!(seen.is_readable() && !seen.is_writable() && !seen.is_gone());
         assert_eq!(look(&epoll, &mut events), None);
 
         event.signal();
