@@ -167,19 +167,22 @@ impl Shared {
     fn take_operation(&mut self, id: u32, events: &mut Vec<Event>) {
         let state = self.operations.at(id);
         let (stage, socket) = (state.stage, state.socket);
-        let begun = state.marks.clear(Marks::BEGUN);
-        let (answered, changed, canceled) = (
-            state.marks.clear(Marks::ANSWERED),
-            state.marks.clear(Marks::DEADLINE),
-            state.marks.clear(Marks::CANCELED),
-        );
-        if begun {
+        let news = state.marks.take(Marks::NEWS);
+        if news.has(Marks::BEGUN) {
             if socket != NONE {
                 self.take_arrival(socket, events);
             }
             self.records.hand(id);
             events.push(Event::Begin(id));
+            if news == Marks::BEGUN && stage == Stage::Pending {
+                return;
+            }
         }
+        let (answered, changed, canceled) = (
+            news.has(Marks::ANSWERED),
+            news.has(Marks::DEADLINE),
+            news.has(Marks::CANCELED),
+        );
         let pending = stage == Stage::Pending;
         let answer = answered.then(|| take_from(&mut self.inbox.answers, id));
         if let (Some(answer), true) = (answer.flatten(), pending) {

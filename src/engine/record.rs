@@ -60,8 +60,19 @@ impl Marks {
     /// Its descriptor went to the application; see `Event::Released`.
     pub const RELEASED: Marks = Marks(1 << 6);
 
-    pub fn has(self, marks: Marks) -> bool {
-        self.0 & marks.0 != 0
+    /// Of an operation: there is something that the worker has not seen.
+    pub const NEWS: Marks =
+        Marks(Marks::BEGUN.0 | Marks::CANCELED.0 | Marks::DEADLINE.0 | Marks::ANSWERED.0);
+
+    pub fn has(self, any: Marks) -> bool {
+        self.0 & any.0 != 0
+    }
+
+    /// Takes those of them that are there.
+    pub fn take(&mut self, marks: Marks) -> Marks {
+        let taken = Marks(self.0 & marks.0);
+        self.0 &= !marks.0;
+        taken
     }
 
     /// Whether the mark was there before.

@@ -24,12 +24,11 @@ use crate::driver::{Driver, Registry, Waker};
 use crate::handle::{Handle, HandleKind};
 use crate::status::{Answer, Status};
 use crate::sys::RawDescriptor;
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Completions delivered under one look at the lock.
+/// Completions delivered under one look at the lock; divides the number of all turns.
 pub const BATCH: usize = if cfg!(test) { 4 } else { 256 };
 
 /// Threads that wait for different operations mostly sleep on different conditions.
@@ -90,10 +89,11 @@ pub struct Shared {
     pub messages: Messages,
     /// Callbacks of this seat's operations are running, or are about to.
     pub calling: bool,
-    /// The operations whose calls the worker was given, until it is known that they have returned.
-    called: VecDeque<u32>,
-    /// How many calls it was given; see `OperationState::turn`.
+    /// The operations whose calls the worker was given, by their turns; see `OperationState::turn`.
+    called: [u32; BATCH],
+    /// How many calls it was given, and after how many of them the slots are free again.
     calls: u16,
+    reclaimed: u16,
     /// A test wants the worker to panic.
     #[cfg(test)]
     pub mistaken: bool,
@@ -152,8 +152,9 @@ impl Seat {
                 pins: Pins::new(),
                 messages: Messages::default(),
                 calling: false,
-                called: VecDeque::new(),
+                called: [0; BATCH],
                 calls: 0,
+                reclaimed: 0,
                 #[cfg(test)]
                 mistaken: false,
                 inbox: Inbox::new(),
@@ -181,11 +182,10 @@ impl Seat {
     /// Frees the slots of the operations whose calls have returned, so that the next ones are begun
     /// in places that are still in the cache.
     pub fn reclaim(&self, shared: &mut Shared) {
-        while let Some(&id) = shared.called.front() {
-            if !self.has_returned(shared.operations.at(id).turn) {
-                break;
-            }
-            shared.called.pop_front();
+        let returned = self.returned.load(Ordering::Acquire);
+        while shared.reclaimed != returned {
+            shared.reclaimed = shared.reclaimed.wrapping_add(1);
+            let id = shared.called[usize::from(shared.reclaimed) % BATCH];
             shared.records.take_back(id);
             shared.retire(id);
         }
@@ -263,10 +263,15 @@ impl Seat {
     }
 
     /// Ends the hand-over that was made under `shared`: wakes the worker if it sleeps.
-    pub fn hand_over(&self, mut shared: MutexGuard<'_, Shared>) {
-        if !self.asleep.load(Ordering::Relaxed) {
-            return;
+    #[inline(always)]
+    pub fn hand_over(&self, shared: MutexGuard<'_, Shared>) {
+        if self.asleep.load(Ordering::Relaxed) {
+            self.wake(shared);
         }
+    }
+
+    #[inline(never)]
+    fn wake(&self, mut shared: MutexGuard<'_, Shared>) {
         self.asleep.store(false, Ordering::Relaxed);
         shared.counters.wake_ups += 1;
         let waker = shared.waker.clone();
@@ -462,7 +467,7 @@ impl Shared {
             self.calling = true;
             state.stage = Stage::Calling;
             state.turn = self.calls;
-            self.called.push_back(id); // There is room; see `occupy`.
+            self.called[usize::from(self.calls) % BATCH] = id;
         }
         self.counters.completed += u64::from(kind != Kind::Shutdown);
         Completed {
@@ -557,7 +562,7 @@ impl Shared {
         self.returned = Vec::new();
         while self.unlink().is_some() {}
         self.inbox = Inbox::new();
-        self.called = VecDeque::new();
+        self.reclaimed = self.calls;
         let mut leaving = Vec::new();
         self.operations.each_used(|id, state| {
             if state.stage != Stage::Done || !state.marks.has(Marks::COLLECTED) {
@@ -603,8 +608,6 @@ impl Shared {
         // Records that wait to be collected have kept their chunks.
         self.records.introduce()?;
         self.inbox.make_room()?;
-        let room = self.called.try_reserve(BATCH);
-        room.map_err(|_| OutOfMemory)?;
         self.service = Service::Open;
         self.on_poll = on_poll;
         self.waits_itself = driver.waits_itself();

@@ -173,6 +173,17 @@ impl Socket {
         }
     }
 
+    /// Something waits for a lane that is idle.
+    fn waits_for(&self, lane: Lane) -> bool {
+        self.lanes[lane as usize] == LaneState::Idle
+            && match (lane, self.state) {
+                (Lane::Output, State::Connecting) => !self.connects.is_empty(),
+                (Lane::Output, State::Idle | State::Connected) => !self.sends.is_empty(),
+                (Lane::Output, State::Listening) | (Lane::Input, State::Connecting) => false,
+                (Lane::Input, _) => !self.receives.is_empty(),
+            }
+    }
+
     /// Something of it is pending.
     pub(super) fn is_busy(&self) -> bool {
         !(self.connects.is_empty() && self.sends.is_empty() && self.receives.is_empty())
@@ -415,9 +426,23 @@ impl Engine {
 
     /// Starts what can be started, until nothing moves.
     pub(super) fn pump(&mut self, index: u32, steps: &mut impl Steps) {
-        while self.pump_output(index, steps) || self.pump_input(index, steps) {}
+        loop {
+            let moved = self.sockets[index].waits_for(Lane::Output)
+                && self.pump_output(index, steps)
+                || self.sockets[index].waits_for(Lane::Input) && self.pump_input(index, steps);
+            if !moved {
+                break;
+            }
+        }
+        if self.sockets[index].closing {
+            self.end_close(index, steps);
+        }
+    }
+
+    /// Closes the descriptor of a socket whose operations have all ended.
+    fn end_close(&mut self, index: u32, steps: &mut impl Steps) {
         let socket = &self.sockets[index];
-        if socket.closing && socket.lanes == [LaneState::Idle; 2] && !socket.is_busy() {
+        if socket.lanes == [LaneState::Idle; 2] && !socket.is_busy() {
             self.pauses.retain(|pause| pause.socket != index);
             let socket = std::mem::take(&mut self.sockets[index]);
             steps.close(index, socket.reset);
@@ -432,9 +457,6 @@ impl Engine {
     /// One move on the output lane; false when there is none.
     fn pump_output(&mut self, index: u32, steps: &mut impl Steps) -> bool {
         let socket = &self.sockets[index];
-        if socket.lanes[Lane::Output as usize] != LaneState::Idle {
-            return false;
-        }
         match socket.state {
             State::Listening => false,
             State::Connecting => self.start_connect(index, steps),
@@ -469,11 +491,6 @@ impl Engine {
     /// One move on the input lane; false when there is none.
     fn pump_input(&mut self, index: u32, steps: &mut impl Steps) -> bool {
         let socket = &self.sockets[index];
-        if socket.state == State::Connecting
-            || socket.lanes[Lane::Input as usize] != LaneState::Idle
-        {
-            return false;
-        }
         let Some(id) = socket.receives.first() else {
             return false;
         };
