@@ -220,6 +220,7 @@ impl EpollDriver {
         })
     }
 
+    #[inline(always)]
     pub fn start(&mut self, token: Token, request: Request<'_>) -> Option<Outcome> {
         if let Request::Connect(address) = request {
             return self.connect(token, address);
@@ -380,6 +381,7 @@ impl EpollDriver {
 
 /// Makes the system call of a request; `None` when it has to wait for the next edge. `accepted` is
 /// the address of who was accepted.
+#[inline(always)]
 fn attempt(
     state: &mut State,
     accepted: &mut Address,

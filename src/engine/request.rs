@@ -28,6 +28,7 @@ impl Engine {
 }
 
 /// The request for an operation's next move.
+#[inline(always)]
 pub(super) fn request_of(operation: &Operation) -> Request<'_> {
     let rest = operation.buffer.part(operation.bytes());
     let flags = operation.flags;

@@ -510,6 +510,7 @@ impl Engine {
     }
 
     /// Gives the head of a lane to the driver; true when it is back already.
+    #[inline(always)]
     pub(super) fn start(
         &mut self,
         index: u32,
