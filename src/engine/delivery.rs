@@ -72,20 +72,17 @@ impl Call {
         }
     }
 
-    /// Calls the application, with no lock held. Takes and gives the time, in nanoseconds.
+    /// Calls the application, with no lock held.
     ///
     /// At the process's exit none is made any more. The exit looks for `Shared::calling`, which was
     /// set before, under the lock, and so it either sees this one or is seen here.
-    pub fn make(&self, seat: &Seat, started: u64) -> u64 {
+    pub fn make(&self, process: u32) {
         if !is_exiting() {
-            let calls = calls_here(seat.process);
-            CALLS.set((seat.process, calls + 1));
+            let calls = calls_here(process);
+            CALLS.set((process, calls + 1));
             log::outside(|| foreign::call(self.callback, &self.result));
-            CALLS.set((seat.process, calls));
+            CALLS.set((process, calls));
         }
-        let ended = clock::now_ns();
-        seat.note_call(ended - started);
-        ended
     }
 }
 
@@ -279,7 +276,7 @@ impl PollState {
 }
 
 /// Takes the next completion of a seat, and makes its call on this thread; of one without a callback
-/// there is only the record. Takes and gives the time, as `Call::make` does.
+/// there is only the record. Takes and gives the time, in nanoseconds.
 pub fn pull(seat: &Seat, started: u64) -> Option<(Call, u64)> {
     let mut shared = seat.lock();
     let id = shared.pop_ready()?;
@@ -293,7 +290,9 @@ pub fn pull(seat: &Seat, started: u64) -> Option<(Call, u64)> {
     }
     shared.calling = true;
     drop(shared);
-    let ended = call.make(seat, started);
+    call.make(seat.process);
+    let ended = clock::now_ns();
+    seat.note_call(ended - started);
     let mut shared = seat.lock();
     shared.retire(id);
     shared.calling = false;

@@ -17,7 +17,8 @@ use crate::driver::{Driver, Request, Requests, Table, Token};
 use crate::handle::Handle;
 use crate::log;
 use crate::status::Status;
-use crate::sys::{clock, thread, SysResult, OUT_OF_MEMORY};
+use crate::sys::clock::{self, Stopwatch};
+use crate::sys::{thread, SysResult, OUT_OF_MEMORY};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::Arc;
 
@@ -59,6 +60,9 @@ pub struct Worker {
     /// The operations of a batch whose callbacks are called, and how many of those calls were made.
     calls: Vec<Handle>,
     called: usize,
+    /// What calls are measured with, and the longest so far in its unit.
+    stopwatch: Stopwatch,
+    longest_call: u64,
     /// What accepts leave over, to be dealt with when no lock is held.
     leftovers: Vec<Leftover>,
     drained: bool,
@@ -93,6 +97,8 @@ impl Worker {
             events,
             calls,
             called: 0,
+            stopwatch: Stopwatch::start(),
+            longest_call: 0,
             leftovers,
             drained: false,
         })
@@ -266,7 +272,7 @@ impl Worker {
         if self.called == self.calls.len() {
             return;
         }
-        let mut now = clock::now_ns();
+        let mut now = self.stopwatch.read();
         while let Some(&own) = self.calls.get(self.called) {
             self.called += 1;
             let operation = &self.engine.operations[own.slot];
@@ -274,8 +280,14 @@ impl Worker {
                 callback: operation.callback,
                 result: operation.completion(own),
             };
-            now = call.make(self.seat, now);
+            call.make(self.seat.process);
+            let started = std::mem::replace(&mut now, self.stopwatch.read());
             self.seat.call_returned();
+            let took = now.saturating_sub(started);
+            if took > self.longest_call {
+                self.longest_call = took;
+                self.seat.note_call(self.stopwatch.ns(took));
+            }
         }
     }
 
