@@ -179,6 +179,48 @@ fn wait_does_not_wait_for_the_callback() {
     until("it is retired", || asock_cancel(op) == ASOCK_BAD_HANDLE);
 }
 
+/// The results of many are fixed at once, and yet each handle is retired with the return of its own callback: those of earlier
+/// ones are by then, for every thread, and no other is.
+#[test]
+fn each_handle_is_retired_when_its_own_callback_has_returned() {
+    const COUNT: usize = 600;
+    let runtime = Runtime::on_worker();
+    let gate = Arc::new(Mutex::new(()));
+    let closed = gate.lock().expect("nobody panicked");
+    let of_callback = Arc::clone(&gate);
+    let holder = runtime.recorder_with(move |_| drop(of_callback.lock()));
+    holder.timer(0);
+    let ops = Arc::new(Mutex::new(Vec::new()));
+    let (begun, called) = (Arc::clone(&ops), Mutex::new(Vec::new()));
+    let recorder = runtime.recorder_with(move |result| {
+        let ops = begun.lock().expect("nobody panicked").clone();
+        let mut called = called.lock().expect("nobody panicked");
+        let earlier = called.clone();
+        let look = move || {
+            for op in ops {
+                let expected = match earlier.contains(&op) {
+                    true => ASOCK_BAD_HANDLE,
+                    false => ASOCK_INVALID_STATE, // It has a callback.
+                };
+                assert_eq!(asock_forget(op), expected, "after {} others", earlier.len());
+            }
+        };
+        match called.len() % 50 {
+            0 => thread::spawn(look).join().expect("no panic"),
+            _ => look(),
+        }
+        called.push(result.op);
+    });
+    for _ in 0..COUNT {
+        let op = recorder.timer(0);
+        ops.lock().expect("nobody panicked").push(op);
+    }
+    drop(closed);
+    for completion in recorder.wait_for(COUNT) {
+        completion.expect(ASOCK_KIND_TIMER, ASOCK_OK);
+    }
+}
+
 #[test]
 fn no_waiting_on_a_worker() {
     // The operation that is waited for belongs to another runtime, and that makes no difference.

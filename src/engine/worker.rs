@@ -293,6 +293,9 @@ impl Worker {
 
     /// The calls of the batch have returned.
     fn end_batch(&mut self, shared: &mut Shared) {
+        if self.calls.is_empty() {
+            return; // It may be another thread that calls, which pulls completions of this seat.
+        }
         self.seat.reclaim(shared);
         shared.calling = false;
         self.calls.clear();
