@@ -312,9 +312,7 @@ fn a_receive_that_nobody_could_see_is_refused() {
 #[test]
 fn a_full_queue_is_answered_by_the_call() {
     on_both(|runtime| {
-        let listener = Listener::new();
-        let socket = runtime.connected(listener.port());
-        let mut peer = listener.accept();
+        let (socket, mut peer) = calls::pair(&runtime);
         let refusals = Refusals::on(runtime);
         let sends = refusals.runtime.recorder();
         let limit = ASOCK_OPTION_SEND_QUEUE_LIMIT;

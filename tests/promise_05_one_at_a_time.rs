@@ -97,9 +97,7 @@ fn one_thread_dispatches_at_a_time() {
 #[test]
 fn receives_complete_in_the_order_begun() {
     on_both(|runtime| {
-        let listener = Listener::new();
-        let socket = runtime.connected(listener.port());
-        let mut peer = listener.accept();
+        let (socket, mut peer) = calls::pair(&runtime);
         let recorder = runtime.recorder();
         let rooms: Vec<Memory> = (0..20).map(|at| Memory::new(100 + at)).collect();
         let begun: Vec<_> = rooms
@@ -123,9 +121,7 @@ fn receives_complete_in_the_order_begun() {
 #[test]
 fn what_is_canceled_ends_out_of_turn_and_the_rest_in_order() {
     on_both(|runtime| {
-        let listener = Listener::new();
-        let socket = runtime.connected(listener.port());
-        let mut peer = listener.accept();
+        let (socket, mut peer) = calls::pair(&runtime);
         let recorder = runtime.recorder();
         let first = recorder.send(socket, &Memory::filled(LARGE, b'-'), 0);
         let begun: Vec<_> = (b'a'..=b'j')
@@ -161,9 +157,7 @@ fn what_is_canceled_ends_out_of_turn_and_the_rest_in_order() {
 #[test]
 fn callbacks_that_had_to_wait_run_in_the_order_of_the_endings() {
     let runtime = Runtime::on_poll();
-    let listener = Listener::new();
-    let socket = runtime.connected(listener.port());
-    let _peer = listener.accept();
+    let (socket, _peer) = calls::pair(&runtime);
     let recorder = runtime.recorder();
     let begun: Vec<_> = (0..6)
         .map(|_| recorder.receive(socket, &Memory::new(1), 0))

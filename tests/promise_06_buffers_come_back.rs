@@ -9,11 +9,11 @@
 mod common;
 
 use asock::*;
+use common::calls::pair;
 use common::memory::pattern;
 use common::*;
 use std::ffi::CString;
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::io::Write;
 use std::ptr::null_mut;
 use std::sync::Arc;
 
@@ -22,13 +22,6 @@ const LARGE: usize = 16 * 1024 * 1024;
 
 /// No byte of a pattern.
 const SIGN: u8 = 255;
-
-/// A connected socket and its peer.
-fn pair(runtime: &Runtime) -> (asock_socket, TcpStream) {
-    let listener = Listener::new();
-    let socket = runtime.connected(listener.port());
-    (socket, listener.accept())
-}
 
 /// A recorder that overwrites this memory in the callback, which is when it comes back.
 fn overwriting(runtime: &Runtime, memory: &Memory) -> Arc<Recorder> {
@@ -42,13 +35,6 @@ fn assert_untouched(memory: &Memory) {
         memory.bytes().iter().all(|byte| *byte == SIGN),
         "it was written to"
     );
-}
-
-/// Everything that the peer receives until the stream ends or breaks.
-fn drain(peer: &mut TcpStream) -> Vec<u8> {
-    let mut received = Vec::new();
-    let _ = peer.read_to_end(&mut received); // A reset is an end too.
-    received
 }
 
 /// Ways in which an operation ends that neither succeeds nor fails by itself.
@@ -149,7 +135,7 @@ fn a_receive_that_has_ended_leaves_its_buffer_alone() {
 fn a_send_that_has_ended_reads_its_buffer_no_more() {
     for ending in ENDINGS {
         on_both(|runtime| {
-            let (socket, mut peer) = pair(&runtime);
+            let (socket, peer) = pair(&runtime);
             let sent = pattern(LARGE);
             let data = Memory::of(&sent);
             let recorder = overwriting(&runtime, &data);
@@ -163,7 +149,7 @@ fn a_send_that_has_ended_reads_its_buffer_no_more() {
             completion.expect(ASOCK_KIND_SEND, ending.status());
             assert!(completion.bytes > 0 && completion.bytes < LARGE);
 
-            let reader = std::thread::spawn(move || drain(&mut peer));
+            let reader = std::thread::spawn(move || rest_of(peer));
             drop(runtime);
             let received = reader.join().expect("the peer reads");
             if ending == Ending::CloseWithReset {
@@ -220,7 +206,7 @@ fn pieces_that_have_come_back_are_left_alone() {
 fn pieces_of_a_send_that_has_ended_are_read_no_more() {
     for ending in ENDINGS {
         on_both(|runtime| {
-            let (socket, mut peer) = pair(&runtime);
+            let (socket, peer) = pair(&runtime);
             let sent = pattern(LARGE);
             let data = pieces::cut(&sent, &[70_001, 0, 1_000_000]);
             let all = data.clone();
@@ -235,7 +221,7 @@ fn pieces_of_a_send_that_has_ended_are_read_no_more() {
             completion.expect(ASOCK_KIND_SEND, ending.status());
             assert!(completion.bytes > 0 && completion.bytes < LARGE);
 
-            let reader = std::thread::spawn(move || drain(&mut peer));
+            let reader = std::thread::spawn(move || rest_of(peer));
             drop(runtime);
             let received = reader.join().expect("the peer reads");
             let short = ending == Ending::CloseWithReset && received.len() < completion.bytes;
@@ -311,7 +297,7 @@ fn canceled_receives_neither_lose_bytes_nor_write_late() {
 fn a_wait_gives_the_buffer_back() {
     let runtime = Runtime::on_worker();
     for ends in [false, true] {
-        let (socket, mut peer) = pair(&runtime);
+        let (socket, peer) = pair(&runtime);
         let sent = pattern(LARGE);
         let data = Memory::of(&sent);
         let (pointer, length) = (data.pointer(), data.len());
@@ -319,7 +305,7 @@ fn a_wait_gives_the_buffer_back() {
             // SAFETY: the memory outlives the operation, which is waited for.
             unsafe { asock_begin_send(socket, pointer, length, 0, None, null_mut(), op) }
         });
-        let reader = std::thread::spawn(move || drain(&mut peer));
+        let reader = std::thread::spawn(move || rest_of(peer));
         if ends {
             let result = end(send);
             assert_eq!((result.status, result.bytes), (ASOCK_OK, LARGE));
@@ -348,7 +334,7 @@ fn a_copied_send_leaves_the_buffer_to_the_caller() {
         }
         assert!(is_pending(stuck));
         let close = recorder.close(socket, ASOCK_CLOSE_DRAIN);
-        let received = drain(&mut peer);
+        let received = rest_of(&mut peer);
         recorder
             .completion_of(close)
             .expect(ASOCK_KIND_CLOSE, ASOCK_OK);
@@ -398,12 +384,12 @@ fn fire_and_forget_buffers_are_free_after_the_close() {
             });
             let received = std::thread::scope(|scope| {
                 // One that drains needs its reader now; else nobody reads before the memory is overwritten.
-                let early = sends_all.then(|| scope.spawn(|| drain(&mut peer)));
+                let early = sends_all.then(|| scope.spawn(|| rest_of(&mut peer)));
                 finish(&runtime, socket, close);
                 data.fill(SIGN);
                 early.map(|reader| reader.join().expect("the peer reads"))
             });
-            let received = received.unwrap_or_else(|| drain(&mut peer));
+            let received = received.unwrap_or_else(|| rest_of(&mut peer));
             assert_eq!(received.len() == LARGE, sends_all);
             assert!(received == sent[..received.len()], "it was read too late");
         }

@@ -11,8 +11,7 @@ use asock::*;
 use common::calls::pair;
 use common::child::Child;
 use common::*;
-use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::io::{ErrorKind, Write};
 use std::ptr::null_mut;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -23,12 +22,6 @@ static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 fn alone() -> (MutexGuard<'static, ()>, Watchdog) {
     let alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     (alone, Watchdog::new("the end of a test"))
-}
-
-/// How a stream ends for the peer; fails if it does not.
-fn end_of(peer: &mut TcpStream) -> Option<ErrorKind> {
-    let mut bytes = Vec::new();
-    peer.read_to_end(&mut bytes).err().map(|error| error.kind())
 }
 
 #[test]
@@ -73,7 +66,7 @@ fn the_peer_sees_the_end_although_a_child_holds_a_copy() {
             }
             let child = Child::fork(|| ());
             close(&recorder, socket);
-            assert_eq!(end_of(&mut peer), expected, "case {number}");
+            assert_eq!(rest_and_end_of(&mut peer).1, expected, "case {number}");
             drop(child);
             // And no ghost of it is left that keeps the worker busy or reports something.
             until("the socket is gone", || runtime.stats().sockets_open == 0);
@@ -88,7 +81,7 @@ fn a_stop_ends_the_connections_although_a_child_holds_copies() {
         let (_, mut peer) = pair(&runtime);
         let child = Child::fork(|| ());
         runtime.stop();
-        assert_eq!(end_of(&mut peer), None);
+        assert_eq!(rest_and_end_of(&mut peer).1, None);
         drop(child);
     });
 }

@@ -8,31 +8,17 @@
 mod common;
 
 use asock::*;
+use common::calls::pair;
 use common::memory::pattern;
 use common::*;
 use std::ffi::c_void;
-use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::io::{ErrorKind, Write};
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
 
 /// More than the system's buffers of both ends hold together.
 const LARGE: usize = 16 * 1024 * 1024;
-
-/// A connected pair: our socket and the peer's stream.
-fn pair(runtime: &Runtime) -> (asock_socket, TcpStream) {
-    let listener = Listener::new();
-    let socket = runtime.connected(listener.port());
-    (socket, listener.accept())
-}
-
-/// What a peer reads until the stream ends, and how it ended.
-fn read_to_end(stream: &mut TcpStream) -> (Vec<u8>, Option<ErrorKind>) {
-    let mut bytes = Vec::new();
-    let ended = stream.read_to_end(&mut bytes).err();
-    (bytes, ended.map(|error| error.kind()))
-}
 
 /// Every call on a socket is refused.
 #[track_caller]
@@ -89,7 +75,7 @@ fn a_plain_close_ends_what_is_pending_and_drops_what_is_queued() {
         // The peer gets what the completions count, not a byte more, and then a plain end.
         let sent: usize = completions.iter().map(|one| one.bytes).sum();
         assert!(sent < LARGE);
-        let (bytes, ended) = read_to_end(&mut peer);
+        let (bytes, ended) = rest_and_end_of(&mut peer);
         assert_eq!((bytes.len(), ended), (sent, None));
         assert_eq!(runtime.stats().sockets_open, 0);
     });
@@ -111,7 +97,7 @@ fn a_draining_close_sends_all_that_is_queued_first() {
         assert_eq!(recorder.count(), 1);
         assert_eq!(runtime.stats().sockets_open, 1);
 
-        let (bytes, ended) = read_to_end(&mut peer);
+        let (bytes, ended) = rest_and_end_of(&mut peer);
         assert_eq!(ended, None);
         assert!(bytes == [&data[..], &data[..]].concat());
         let completions = recorder.wait_for(4);
@@ -133,7 +119,7 @@ fn a_draining_close_with_nothing_queued_closes_at_once() {
         recorder
             .completion_of(close)
             .expect(ASOCK_KIND_CLOSE, ASOCK_OK);
-        assert_eq!(read_to_end(&mut peer), (Vec::new(), None));
+        assert_eq!(rest_and_end_of(&mut peer), (Vec::new(), None));
     });
 }
 
@@ -164,7 +150,7 @@ fn a_close_with_reset_or_linger_zero_resets_the_connection() {
             recorder
                 .completion_of(receive)
                 .expect(ASOCK_KIND_RECEIVE, ASOCK_CLOSED);
-            let (_, ended) = read_to_end(&mut peer);
+            let (_, ended) = rest_and_end_of(&mut peer);
             assert_eq!(ended, Some(ErrorKind::ConnectionReset));
         });
     }
@@ -197,7 +183,7 @@ fn unread_input_ends_the_connection_too() {
         completion.expect(ASOCK_KIND_RECEIVE, ASOCK_OK);
         assert_eq!(asock_close(socket), ASOCK_OK);
         // As with every TCP program: bytes that nobody took are answered with a reset.
-        let (bytes, ended) = read_to_end(&mut peer);
+        let (bytes, ended) = rest_and_end_of(&mut peer);
         assert_eq!((bytes.len(), ended), (0, Some(ErrorKind::ConnectionReset)));
     });
 }
@@ -246,7 +232,7 @@ fn a_draining_close_waits_for_the_connect_and_sends_behind_it() {
         recorder.send(socket, &Memory::of(b"all of this"), 0);
         recorder.close(socket, ASOCK_CLOSE_DRAIN);
         assert_refused(socket);
-        let (bytes, ended) = read_to_end(&mut listener.accept());
+        let (bytes, ended) = rest_and_end_of(&mut listener.accept());
         assert_eq!((&bytes[..], ended), (&b"all of this"[..], None));
         let kinds: Vec<u32> = recorder.wait_for(3).iter().map(|one| one.kind).collect();
         let expected = [ASOCK_KIND_CONNECT, ASOCK_KIND_SEND, ASOCK_KIND_CLOSE];
@@ -287,7 +273,7 @@ fn a_callback_may_close_its_own_socket() {
         let refused = (ASOCK_BAD_HANDLE, ASOCK_BAD_HANDLE);
         let expected = [(ASOCK_OK, ASOCK_BAD_HANDLE), refused, refused];
         assert_eq!(*answers.lock().expect("no panic"), expected);
-        assert_eq!(read_to_end(&mut peer), (Vec::new(), None));
+        assert_eq!(rest_and_end_of(&mut peer), (Vec::new(), None));
     });
 }
 
@@ -409,7 +395,7 @@ fn a_draining_close_ends_early_with_the_status_of_what_met_it() {
                 assert_eq!((completion.op, completion.status), (op, of_sends));
             }
             completions[2].expect(ASOCK_KIND_CLOSE, of_close);
-            let (bytes, ended) = read_to_end(&mut peer);
+            let (bytes, ended) = rest_and_end_of(&mut peer);
             assert_eq!((bytes.len(), ended), (completions[0].bytes, None));
             assert!(bytes.len() < LARGE);
         });
@@ -431,6 +417,6 @@ fn a_drained_runtime_refuses_begin_close_but_never_close() {
         assert_eq!((read, value), (ASOCK_OK, 1), "the socket has stayed open");
         assert_eq!(asock_close(socket), ASOCK_OK);
         assert_refused(socket);
-        assert_eq!(read_to_end(&mut peer), (Vec::new(), None));
+        assert_eq!(rest_and_end_of(&mut peer), (Vec::new(), None));
     });
 }

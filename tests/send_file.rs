@@ -11,24 +11,10 @@ use common::memory::pattern;
 use common::*;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, Write};
-use std::net::TcpStream;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::process::{Command, Stdio};
 use std::ptr::null_mut;
-
-fn read_exactly(peer: &mut TcpStream, count: usize) -> Vec<u8> {
-    let mut bytes = vec![0; count];
-    peer.read_exact(&mut bytes).expect("so many come");
-    bytes
-}
-
-/// All that still comes.
-fn rest_of(mut peer: TcpStream) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let _ = peer.read_to_end(&mut bytes); // A reset is an end, too.
-    bytes
-}
 
 #[test]
 fn a_file_keeps_its_place_among_the_sends() {
@@ -287,15 +273,6 @@ fn its_bytes_count_in_the_queue() {
         assert_eq!(get(socket, ASOCK_OPTION_SEND_QUEUED), Ok(0));
     });
 }
-
-type Cut = fn(asock_op);
-
-const CUTS: [(asock_status, Cut); 2] = [
-    (ASOCK_CANCELED, |op| assert_eq!(asock_cancel(op), ASOCK_OK)),
-    (ASOCK_TIMED_OUT, |op| {
-        assert_eq!(asock_set_deadline(op, 5), ASOCK_OK);
-    }),
-];
 
 /// A file that is cut tells how many bytes went, takes those behind it with it, and spares those begun later.
 #[test]

@@ -8,7 +8,6 @@ use asock::*;
 use common::calls::*;
 use common::memory::pattern;
 use common::*;
-use std::io::Read;
 use std::net::TcpStream;
 use std::os::fd::AsRawFd;
 use std::ptr::null_mut;
@@ -31,21 +30,6 @@ fn send_big(recorder: &Arc<Recorder>, socket: asock_socket) -> asock_op {
     }
     op
 }
-
-fn read_exactly(peer: &mut TcpStream, count: usize) -> Vec<u8> {
-    let mut bytes = vec![0; count];
-    peer.read_exact(&mut bytes).expect("so many come");
-    bytes
-}
-
-type Cut = fn(asock_op);
-
-const CUTS: [(asock_status, Cut); 2] = [
-    (ASOCK_CANCELED, |op| assert_eq!(asock_cancel(op), ASOCK_OK)),
-    (ASOCK_TIMED_OUT, |op| {
-        assert_eq!(asock_set_deadline(op, 5), ASOCK_OK);
-    }),
-];
 
 #[test]
 fn a_cut_send_takes_those_behind_it_with_it() {

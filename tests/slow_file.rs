@@ -10,8 +10,7 @@ use asock::*;
 use common::calls::*;
 use common::files::*;
 use common::*;
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::io::Write;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -142,12 +141,6 @@ fn on_held_disk(body: impl Fn(&Runtime, &Disk)) {
         let _let_go = LetGo(&disk);
         body(&runtime, &disk);
     });
-}
-
-fn read_exactly(peer: &mut TcpStream, count: usize) -> Vec<u8> {
-    let mut bytes = vec![0; count];
-    peer.read_exact(&mut bytes).expect("so many come");
-    bytes
 }
 
 /// Other sockets of the same worker, the other direction of the same one, and timers.
@@ -405,11 +398,7 @@ fn cancels_at_any_moment() {
             let bytes = noise(3 << 20, seed);
             let file = file_of(&bytes);
             let (socket, peer) = narrow_pair(&runtime);
-            let reader = std::thread::spawn(move || {
-                let (mut peer, mut got) = (peer, Vec::new());
-                let _ = peer.read_to_end(&mut got);
-                got
-            });
+            let reader = std::thread::spawn(move || rest_of(peer));
             let op = recorder.send_file(socket, &file, 0, bytes.len());
             std::thread::sleep(Duration::from_micros(seed * 40));
             asock_cancel(op); // It may have ended already.

@@ -11,25 +11,13 @@ use common::memory::pattern;
 use common::pieces::*;
 use common::*;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, TcpListener};
 use std::os::fd::AsRawFd;
 use std::ptr::{null, null_mut};
 use std::time::Instant;
 
 /// More pieces than the system takes in one call.
 const MANY: usize = 2400;
-
-fn read_exactly(peer: &mut TcpStream, count: usize) -> Vec<u8> {
-    let mut bytes = vec![0; count];
-    peer.read_exact(&mut bytes).expect("so many come");
-    bytes
-}
-
-fn rest_of(mut peer: TcpStream) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let _ = peer.read_to_end(&mut bytes); // A reset is an end, too.
-    bytes
-}
 
 /// 123,456 bytes in sends of 512 and receives of 256, and then the end; both ways, single buffers and pieces with some of
 /// length 0, on both families.
@@ -296,15 +284,6 @@ fn a_copy_leaves_the_memory_free() {
         assert_eq!(completion.buffer, pieces[0].pointer());
     });
 }
-
-type Cut = fn(asock_op);
-
-const CUTS: [(asock_status, Cut); 2] = [
-    (ASOCK_CANCELED, |op| assert_eq!(asock_cancel(op), ASOCK_OK)),
-    (ASOCK_TIMED_OUT, |op| {
-        assert_eq!(asock_set_deadline(op, 5), ASOCK_OK);
-    }),
-];
 
 /// A send that is cut tells how much went, wherever in a piece that was, and cuts those behind it.
 #[test]

@@ -198,6 +198,14 @@ pub fn assert_passed(start: Instant, ms: u128) {
     assert!(passed >= ms * 1000, "after {passed} µs, not {ms} ms");
 }
 
+/// What cuts an operation that is pending, and the status that it has then: a cancel, and a limit that it runs into.
+pub const CUTS: [(asock_status, fn(asock_op)); 2] = [
+    (ASOCK_CANCELED, |op| assert_eq!(asock_cancel(op), ASOCK_OK)),
+    (ASOCK_TIMED_OUT, |op| {
+        assert_eq!(asock_set_deadline(op, 5), ASOCK_OK);
+    }),
+];
+
 /// When something is due that was begun with a delay: the call took a moment, so it is a span.
 #[derive(Clone, Copy)]
 pub struct Due {

@@ -28,7 +28,7 @@ use asock::*;
 pub use gate::Gate;
 pub use held::{Held, Watchdog};
 pub use memory::Memory;
-pub use peer::{reset, BlackHole, Listener, Peer, Refused};
+pub use peer::{read_exactly, reset, rest_and_end_of, rest_of, BlackHole, Listener, Peer, Refused};
 use std::ffi::{c_void, CString};
 use std::ops::Deref;
 use std::ptr::null_mut;

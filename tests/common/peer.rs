@@ -2,7 +2,7 @@
 //! start ends when they are dropped.
 
 use super::{until, LIMIT};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -50,6 +50,26 @@ fn port_of(listener: &TcpListener) -> u16 {
         .local_addr()
         .expect("a listener has an address")
         .port()
+}
+
+/// The next bytes that come, so many.
+#[track_caller]
+pub fn read_exactly(peer: &mut TcpStream, count: usize) -> Vec<u8> {
+    let mut bytes = vec![0; count];
+    peer.read_exact(&mut bytes).expect("so many come");
+    bytes
+}
+
+/// All that still comes, and how it ends: an error such as a reset is an end, too.
+pub fn rest_and_end_of(mut peer: impl Read) -> (Vec<u8>, Option<ErrorKind>) {
+    let mut bytes = Vec::new();
+    let ended = peer.read_to_end(&mut bytes).err();
+    (bytes, ended.map(|error| error.kind()))
+}
+
+/// All that still comes, however it ends.
+pub fn rest_of(peer: impl Read) -> Vec<u8> {
+    rest_and_end_of(peer).0
 }
 
 /// Ends a connection with RST instead of FIN.
