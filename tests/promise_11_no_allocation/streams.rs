@@ -1,43 +1,18 @@
-//! Promise 11: the steady state allocates nothing. With no more operations pending than before, sends (of memory, in pieces
-//! and of files), receives and timers allocate nothing, on any thread, with both deliveries, with and without limits of time, told by callbacks, collected
-//! with `asock_end`, polled and dispatched.
-//!
-//! The allocator counts for the whole program, the test harness included, so there is one test, which goes through all the
-//! ways one after the other, and its own parts (the peer, the callbacks) allocate nothing either.
-#![allow(unsafe_code)] // The functions under test take pointers.
+//! Streams: messages there and back, in pieces and from files, beside timers.
 
-mod common;
-
+use crate::common::calls::{narrow_pair, BIG};
+use crate::common::files::{file_of, number_of};
+use crate::common::*;
+use crate::told::{allocated_by, completions, Told, Work};
 use asock::*;
-use common::allocations::{allocations, Counting};
-use common::calls::{narrow_pair, BIG};
-use common::files::{file_of, number_of};
-use common::*;
 use std::ffi::c_void;
 use std::io::{Read, Write};
-use std::mem::MaybeUninit;
 use std::ptr::null_mut;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
 
 /// Bytes of one message. Several are under way at a time.
 const MESSAGE: usize = 1000;
 const AT_ONCE: usize = 8;
-
-/// Rounds until everything has grown to its size, and rounds that are counted.
-const WARM_UP: usize = 40;
-const COUNTED: usize = 40;
-
-/// How a way learns of completions.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Told {
-    Callback,
-    End,
-    Poll,
-    ByDispatch,
-}
+const OPERATIONS: usize = 3 * AT_ONCE;
 
 /// Sends back what it gets, from memory that it has from the start.
 fn echo(listener: Listener) -> std::thread::JoinHandle<()> {
@@ -49,32 +24,6 @@ fn echo(listener: Listener) -> std::thread::JoinHandle<()> {
             stream.write_all(&room[..count]).expect("it is open");
         }
     })
-}
-
-/// Counts its calls, and failures apart.
-static CALLS: AtomicUsize = AtomicUsize::new(0);
-static FAILURES: AtomicUsize = AtomicUsize::new(0);
-
-/// A success, or a timer that was canceled on purpose (it has `user_data`).
-fn is_well(result: &asock_result) -> bool {
-    let bytes = match result.kind {
-        ASOCK_KIND_TIMER => 0,
-        _ => MESSAGE,
-    };
-    let canceled = !result.user_data.is_null() && result.status == ASOCK_CANCELED;
-    result.bytes == bytes && (result.status == ASOCK_OK || canceled)
-}
-
-fn note(result: &asock_result) {
-    if !is_well(result) {
-        FAILURES.fetch_add(1, Ordering::SeqCst);
-    }
-    CALLS.fetch_add(1, Ordering::SeqCst);
-}
-
-unsafe extern "C" fn count(result: *const asock_result, _: *mut c_void) {
-    // SAFETY: the library gives a record that is valid during the call.
-    note(unsafe { &*result });
 }
 
 /// One way of working, with all that it needs.
@@ -97,18 +46,23 @@ fn pieces_of(message: *mut c_void, number: usize) -> [asock_buffer; 3] {
     })
 }
 
-impl Way<'_> {
-    fn callback(&self) -> asock_callback {
-        match self.told {
-            Told::Callback | Told::ByDispatch => Some(count),
-            Told::End | Told::Poll => None,
-        }
+impl Work for Way<'_> {
+    /// A success, or a timer that was canceled on purpose (it has `user_data`).
+    fn is_well(result: &asock_result) -> bool {
+        let bytes = match result.kind {
+            ASOCK_KIND_TIMER => 0,
+            _ => MESSAGE,
+        };
+        let canceled = !result.user_data.is_null() && result.status == ASOCK_CANCELED;
+        result.bytes == bytes && (result.status == ASOCK_OK || canceled)
     }
+}
 
+impl Way<'_> {
     /// One round: several messages there and back, timers, one of them canceled, deadlines set and taken away.
-    fn round(&self, ops: &mut [asock_op; 3 * AT_ONCE]) {
-        let (socket, callback) = (self.socket, self.callback());
-        let before = CALLS.load(Ordering::SeqCst);
+    fn round(&self, ops: &mut [asock_op; OPERATIONS]) {
+        let (socket, callback) = (self.socket, self.told.callback::<Self>());
+        let before = completions();
         for (number, ops) in ops.chunks_exact_mut(3).enumerate() {
             let part = number * MESSAGE;
             let canceled = number == 0;
@@ -164,49 +118,7 @@ impl Way<'_> {
                 assert_eq!(asock_cancel(ops[2]), ASOCK_OK);
             }
         }
-        match self.told {
-            Told::Callback => {
-                while CALLS.load(Ordering::SeqCst) - before < ops.len() {
-                    std::thread::yield_now();
-                }
-            }
-            Told::End => ops.iter().for_each(|op| {
-                // Asking first is free too.
-                assert_eq!(asock_wait(*op, -1), ASOCK_OK);
-                note(&end(*op));
-            }),
-            Told::Poll | Told::ByDispatch => {
-                while CALLS.load(Ordering::SeqCst) - before < ops.len() {
-                    self.pull();
-                }
-            }
-        }
-        assert_eq!(FAILURES.load(Ordering::SeqCst), 0);
-    }
-
-    fn pull(&self) {
-        let mut results = [const { MaybeUninit::<asock_result>::uninit() }; 5];
-        let (runtime, mut count) = (self.runtime.handle(), 0);
-        // SAFETY: there is room for five records, and the count may be written.
-        let status = unsafe {
-            match self.told {
-                Told::Poll => asock_poll(
-                    runtime,
-                    1000,
-                    results.as_mut_ptr().cast(),
-                    5,
-                    &raw mut count,
-                ),
-                _ => asock_dispatch(runtime, 1000, 0, 0, &raw mut count),
-            }
-        };
-        assert_eq!(status, ASOCK_OK);
-        if self.told == Told::Poll {
-            for result in &results[..count] {
-                // SAFETY: so many were written.
-                note(unsafe { result.assume_init_ref() });
-            }
-        }
+        self.told.finish::<Self>(self.runtime, ops, before);
     }
 }
 
@@ -226,11 +138,8 @@ fn grow(runtime: &Runtime) {
 }
 
 /// The allocations of the counted rounds of one way.
-fn measure(told: Told, time_limits: bool) -> usize {
-    let runtime = match told {
-        Told::Callback | Told::End => Runtime::on_worker(),
-        Told::Poll | Told::ByDispatch => Runtime::on_poll(),
-    };
+pub fn measure(told: Told, time_limits: bool) -> usize {
+    let runtime = told.runtime();
     let listener = Listener::new();
     let port = listener.port();
     let peer = echo(listener);
@@ -252,30 +161,10 @@ fn measure(told: Told, time_limits: bool) -> usize {
         }
     }
     grow(&runtime);
-    let mut ops = [0; 3 * AT_ONCE];
-    for _ in 0..WARM_UP {
-        way.round(&mut ops);
-    }
-    let before = allocations();
-    for _ in 0..COUNTED {
-        way.round(&mut ops);
-    }
-    let allocated = allocations() - before;
+    let mut ops = [0; OPERATIONS];
+    let allocated = allocated_by(OPERATIONS, || way.round(&mut ops));
     assert!(way.room.bytes().iter().all(|byte| *byte == 7));
     drop(runtime);
     peer.join().expect("no panic");
     allocated
-}
-
-#[test]
-fn the_steady_state_allocates_nothing() {
-    let before = allocations();
-    drop(std::hint::black_box(Box::new(1)));
-    assert_eq!(allocations() - before, 1, "the allocator counts");
-    for told in [Told::Callback, Told::End, Told::Poll, Told::ByDispatch] {
-        for time_limits in [false, true] {
-            let allocated = measure(told, time_limits);
-            assert_eq!(allocated, 0, "{told:?}, with time limits: {time_limits}");
-        }
-    }
 }
