@@ -1,201 +1,11 @@
-//! Promise 4: no callback runs inside the begin that caused it; one that runs before the begin has returned runs on another
-//! thread, and finds `op` already written. From inside a callback every function may be called; those that would have to
-//! wait for their own thread say so.
-#![allow(unsafe_code)] // The functions under test take pointers.
+//! From inside a callback every function may be called.
 
-mod common;
-
+use crate::common::datagram::{open, try_bind};
+use crate::common::handles::{self, Entry, Kind};
+use crate::common::*;
 use asock::*;
-use common::*;
-use std::cell::Cell;
-use std::ffi::c_void;
 use std::ptr::null_mut;
-use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
-
-const CHAIN: usize = 20_000;
-
-thread_local! {
-    /// Callbacks that run on this thread, one inside the other.
-    static DEPTH: Cell<usize> = const { Cell::new(0) };
-    /// This thread is inside a call of the library.
-    static CALLING: Cell<bool> = const { Cell::new(false) };
-}
-
-/// A chain of operations, each begun inside the callback of the one before. It is their `user_data`.
-struct Chain {
-    runtime: asock_runtime,
-    socket: asock_socket,
-    byte: Memory,
-    completed: AtomicUsize,
-    deepest: AtomicUsize,
-    inside: AtomicUsize,
-    failed: AtomicUsize,
-}
-
-impl Chain {
-    fn new(runtime: &Runtime, socket: asock_socket) -> Chain {
-        Chain {
-            runtime: runtime.handle(),
-            socket,
-            byte: Memory::new(1),
-            completed: AtomicUsize::new(0),
-            deepest: AtomicUsize::new(0),
-            inside: AtomicUsize::new(0),
-            failed: AtomicUsize::new(0),
-        }
-    }
-
-    /// Begins the next one: operations that can be done at once, which is the temptation.
-    fn begin(&self, turn: usize) {
-        let user_data = std::ptr::from_ref(self).cast_mut().cast();
-        let byte = self.byte.pointer();
-        let outer = CALLING.replace(true);
-        // SAFETY: the chain outlives its runtime.
-        let status = unsafe {
-            match turn % 4 {
-                // A timer waits for the next tick, so there are few of them.
-                0 if turn % 200 == 0 => {
-                    asock_begin_timer(self.runtime, 0, Some(next), user_data, null_mut())
-                }
-                1 => asock_begin_send(self.socket, byte, 1, 0, Some(next), user_data, null_mut()),
-                // What the peer sends back.
-                2 => {
-                    asock_begin_receive(self.socket, byte, 1, 0, Some(next), user_data, null_mut())
-                }
-                _ => asock_begin_send(self.socket, byte, 0, 0, Some(next), user_data, null_mut()),
-            }
-        };
-        CALLING.set(outer);
-        if status != ASOCK_OK {
-            self.failed.fetch_add(1, Ordering::SeqCst);
-        }
-    }
-}
-
-unsafe extern "C" fn next(result: *const asock_result, user_data: *mut c_void) {
-    // SAFETY: the chain outlives its runtime, and the record is valid during the call.
-    let (chain, result) = unsafe { (&*user_data.cast::<Chain>(), &*result) };
-    let depth = DEPTH.get() + 1;
-    DEPTH.set(depth);
-    chain.deepest.fetch_max(depth, Ordering::SeqCst);
-    let (inside, failed) = (CALLING.get(), result.status != ASOCK_OK);
-    chain.inside.fetch_add(inside.into(), Ordering::SeqCst);
-    chain.failed.fetch_add(failed.into(), Ordering::SeqCst);
-    let turn = chain.completed.fetch_add(1, Ordering::SeqCst) + 1;
-    if turn < CHAIN {
-        chain.begin(turn);
-    }
-    DEPTH.set(depth - 1);
-}
-
-#[test]
-fn a_chain_of_completions_never_nests() {
-    let peer = Peer::echo();
-    on_both(|runtime| {
-        let chain = Chain::new(&runtime, runtime.connected(peer.port()));
-        chain.begin(0);
-        let watchdog = Watchdog::new("the end of the chain");
-        while chain.completed.load(Ordering::SeqCst) < CHAIN {
-            if runtime.delivers_on_poll() {
-                assert_eq!(runtime.dispatch(), ASOCK_OK);
-            } else {
-                std::thread::sleep(Duration::from_millis(1));
-            }
-        }
-        drop(watchdog);
-        // Before the chain goes: the runtime refers to it.
-        runtime.stop();
-        assert_eq!(chain.completed.load(Ordering::SeqCst), CHAIN);
-        assert_eq!(chain.failed.load(Ordering::SeqCst), 0);
-        assert_eq!(chain.inside.load(Ordering::SeqCst), 0, "inside a begin");
-        assert_eq!(chain.deepest.load(Ordering::SeqCst), 1);
-    });
-}
-
-/// The calling thread never runs a callback, however ready the operation is.
-#[test]
-fn callbacks_run_on_the_worker_or_in_dispatch() {
-    on_both(|runtime| {
-        let socket = runtime.open();
-        let recorder = runtime.recorder();
-        let byte = Memory::new(1);
-        for _ in 0..1000 {
-            recorder.send(socket, &byte, 0); // It was never connected: done at once.
-        }
-        if runtime.delivers_on_poll() {
-            let last = recorder.timer(0);
-            assert_eq!(asock_wait(last, -1), ASOCK_OK);
-            assert_eq!(recorder.count(), 0, "nobody has dispatched");
-        }
-        let here = std::thread::current().id();
-        for completion in recorder.wait_for(1000) {
-            assert_eq!(completion.thread == here, runtime.delivers_on_poll());
-        }
-    });
-}
-
-/// An operation whose callback looks at the place where the caller's `op` goes.
-#[derive(Default)]
-struct Place {
-    op: AtomicPtr<asock_op>,
-    right: AtomicUsize,
-    wrong: AtomicUsize,
-}
-
-unsafe extern "C" fn look(result: *const asock_result, user_data: *mut c_void) {
-    // SAFETY: the place outlives its runtime, and the record is valid during the call. The library has written the handle
-    // before this call, and nobody writes to it later; that is what is tested.
-    let (place, seen, op) = unsafe {
-        let place = &*user_data.cast::<Place>();
-        let at = place.op.load(Ordering::Relaxed);
-        (place, at.read_volatile(), (*result).op)
-    };
-    let count = if seen == op && asock_cancel(seen) == ASOCK_OK {
-        &place.right
-    } else {
-        &place.wrong
-    };
-    count.fetch_add(1, Ordering::SeqCst);
-}
-
-/// Where there is one processor only, a worker that is woken runs before the thread that woke it goes on: all that this
-/// thread does after it has handed the operation over comes too late.
-#[test]
-fn op_is_written_before_the_callback_runs() {
-    const ROUNDS: usize = 2000;
-    processor::stay_on_one();
-    let runtime = Runtime::on_worker();
-    let ops: Vec<AtomicU64> = (0..ROUNDS).map(|_| AtomicU64::new(u64::MAX)).collect();
-    let places: Vec<Place> = ops
-        .iter()
-        .map(|op| Place {
-            op: AtomicPtr::new(op.as_ptr()),
-            ..Place::default()
-        })
-        .collect();
-    let socket = runtime.open();
-    for place in &places {
-        let user_data = std::ptr::from_ref(place).cast_mut().cast();
-        let op = place.op.load(Ordering::Relaxed);
-        // SAFETY: the place and what it points to outlive the runtime's use of them, which is waited for. The socket was
-        // never connected, so this is done at once.
-        let status =
-            unsafe { asock_begin_send(socket, null_mut(), 0, 0, Some(look), user_data, op) };
-        assert_eq!(status, ASOCK_OK);
-        until("the callback", || {
-            place.right.load(Ordering::SeqCst) + place.wrong.load(Ordering::SeqCst) > 0
-        });
-    }
-    runtime.stop();
-    let sum = |of: fn(&Place) -> &AtomicUsize| -> usize {
-        let counts = places.iter().map(|place| of(place).load(Ordering::SeqCst));
-        counts.sum()
-    };
-    assert_eq!(sum(|place| &place.wrong), 0);
-    assert_eq!(sum(|place| &place.right), ROUNDS);
-}
 
 /// What is called inside the callback of a timer, and what it must answer there.
 struct Subjects {
@@ -459,41 +269,74 @@ fn every_function_may_be_called_inside_a_callback() {
     });
 }
 
-/// A callback may close its own socket, and end everything that is pending on it.
+/// One of the sorts of sockets, made inside a callback.
+fn fresh(runtime: asock_runtime, sort: usize) -> asock_socket {
+    let mut socket = 0;
+    let type_ = match sort {
+        0 | 1 => ASOCK_STREAM,
+        _ => ASOCK_DATAGRAM,
+    };
+    // SAFETY: the handle may be written.
+    let opened = unsafe { asock_open(runtime, type_, &raw mut socket) };
+    assert_eq!(opened, ASOCK_OK);
+    if sort > 0 {
+        assert_eq!(try_bind(socket, Some("127.0.0.1"), 0), ASOCK_OK);
+    }
+    if sort == 1 {
+        assert_eq!(asock_listen(socket, 0), ASOCK_OK);
+    }
+    socket
+}
+
+/// The functions that act on a socket, and those that make something of a runtime.
+fn entries() -> impl Iterator<Item = &'static Entry> {
+    let makes = ["asock_adopt", "asock_begin_resolve", "asock_begin_timer"];
+    handles::all().filter(move |entry| entry.kind == Kind::Socket || makes.contains(&entry.name))
+}
+
 #[test]
-fn a_callback_may_close_its_own_socket() {
-    let peer = Peer::echo();
-    for flags in [
-        None,
-        Some(0),
-        Some(ASOCK_CLOSE_DRAIN),
-        Some(ASOCK_CLOSE_RESET),
-    ] {
-        on_both(|runtime| {
-            let socket = runtime.connected(peer.port());
-            let others = runtime.recorder();
-            let inner = Arc::clone(&others);
-            let closer = runtime.recorder_with(move |result| match flags {
-                None => assert_eq!(asock_close(result.socket), ASOCK_OK),
-                Some(flags) => {
-                    inner.close(result.socket, flags);
+fn every_function_of_sockets_may_be_called_inside_a_callback() {
+    on_both(|runtime| {
+        let watchdog = Watchdog::new("a call inside a callback");
+        let handle = runtime.handle();
+        let caller = runtime.recorder_with(move |_| {
+            for sort in 0..3 {
+                for entry in entries() {
+                    let socket = fresh(handle, sort);
+                    let on = match entry.kind {
+                        Kind::Socket => socket,
+                        _ => handle,
+                    };
+                    let status = (entry.good)(on);
+                    let sane = ![
+                        ASOCK_WOULD_DEADLOCK,
+                        ASOCK_BAD_HANDLE,
+                        ASOCK_INTERNAL,
+                        ASOCK_STOPPED,
+                    ]
+                    .contains(&status);
+                    assert!(sane, "{} answers {status}", entry.name);
+                    let gone = ["asock_close", "asock_begin_close"].contains(&entry.name)
+                        || entry.name == "asock_release" && status == ASOCK_OK;
+                    let expected = if gone { ASOCK_BAD_HANDLE } else { ASOCK_OK };
+                    assert_eq!(asock_close(socket), expected, "{}", entry.name);
                 }
-            });
-            let receives: Vec<_> = (0..5)
-                .map(|_| others.receive(socket, &Memory::new(1), 0))
-                .collect();
-            // Of no length, so that the peer has nothing to send back; its callback closes.
-            closer.send(socket, &Memory::new(0), 0);
-            let closes = usize::from(flags.is_some());
-            let completions = others.wait_for(receives.len() + closes);
-            assert_eq!(completions.len(), receives.len() + closes);
-            for (completion, op) in completions.iter().zip(&receives) {
-                assert_eq!(completion.op, *op);
-                completion.expect(ASOCK_KIND_RECEIVE, ASOCK_CLOSED);
-            }
-            if closes == 1 {
-                completions[receives.len()].expect(ASOCK_KIND_CLOSE, ASOCK_OK);
             }
         });
-    }
+        caller.timer(0);
+        caller.wait_for(1);
+        until("all is closed", || {
+            runtime.dispatch_if_polled();
+            runtime.stats().sockets_open == 0
+        });
+        // The worker goes on.
+        let recorder = runtime.recorder();
+        let socket = open(&runtime);
+        assert_eq!(try_bind(socket, Some("127.0.0.1"), 0), ASOCK_OK);
+        let own = calls::local(socket).expect("it is bound");
+        recorder.put_to(socket, b"alive", &own);
+        recorder.expect_from(socket, b"alive", &own);
+        runtime.stop();
+        drop(watchdog);
+    });
 }
