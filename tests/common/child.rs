@@ -28,7 +28,7 @@ impl Child {
     /// Runs `body`, a test of its own, in a child, and fails as it does; also if it hangs.
     #[track_caller]
     pub fn check(body: impl FnOnce()) {
-        const SECONDS: libc::c_uint = 15;
+        const SECONDS: libc::c_uint = 60;
         let child = Child::fork(|| {
             // SAFETY: a system call without pointers; the signal ends the child.
             unsafe { libc::alarm(SECONDS) };

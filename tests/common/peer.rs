@@ -3,12 +3,11 @@
 
 use super::{until, LIMIT};
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 /// A listener that the test accepts from by itself; what it accepts is an ordinary blocking stream.
 pub struct Listener(TcpListener);
@@ -255,6 +254,46 @@ impl Refused {
     }
 }
 
+/// Has a listener, or one that is bound, answer nobody: its queue of connections is full from now on. What is given must be
+/// kept.
+pub fn fill(listener: &TcpListener) -> Vec<TcpStream> {
+    // SAFETY: an open descriptor; listening again changes the length of the queue.
+    assert_eq!(unsafe { libc::listen(listener.as_raw_fd(), 0) }, 0);
+    let address = listener.local_addr().expect("it is bound");
+    let mut fill = Vec::new();
+    // A queue of 0 holds one. The system is asked, since one that gets no answer would show it only after a while, and how
+    // long that is depends on the machine.
+    while !has_full_queue(listener) {
+        fill.push(TcpStream::connect(address).expect("there is room"));
+        assert!(fill.len() < 64, "this system's queues have no limit");
+        until("it is in the queue", || {
+            queued_at(listener).0 == fill.len() as u32
+        });
+    }
+    fill
+}
+
+/// How many connections wait for an accept, and how many may, before one more is the last.
+fn queued_at(listener: &TcpListener) -> (u32, u32) {
+    // SAFETY: a struct of numbers may be all zero.
+    let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
+    let mut length = size_of::<libc::tcp_info>() as libc::socklen_t;
+    let (of, option) = (libc::IPPROTO_TCP, libc::TCP_INFO);
+    // SAFETY: an open descriptor, and room of that length.
+    let answer = unsafe {
+        let room = (&raw mut info).cast();
+        libc::getsockopt(listener.as_raw_fd(), of, option, room, &raw mut length)
+    };
+    assert_eq!(answer, 0);
+    // Of a listener these two fields tell that.
+    (info.tcpi_unacked, info.tcpi_sacked)
+}
+
+fn has_full_queue(listener: &TcpListener) -> bool {
+    let (queued, most) = queued_at(listener);
+    queued > most
+}
+
 /// A port where connecting neither succeeds nor fails: its queue of connections is full.
 pub struct BlackHole {
     listener: TcpListener,
@@ -266,17 +305,10 @@ pub struct BlackHole {
 impl BlackHole {
     pub fn new() -> BlackHole {
         let (socket, port) = bound_socket();
-        // SAFETY: an open descriptor.
-        assert_eq!(unsafe { libc::listen(socket.as_raw_fd(), 0) }, 0);
-        let mut fill = Vec::new();
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        // A queue of 0 holds one; the one that gets no answer shows that it is full.
-        while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(100)) {
-            fill.push(stream);
-            assert!(fill.len() < 64, "this system's queues have no limit");
-        }
+        let listener = TcpListener::from(socket);
+        let fill = fill(&listener);
         BlackHole {
-            listener: TcpListener::from(socket),
+            listener,
             port,
             fill,
         }

@@ -21,7 +21,6 @@ use common::*;
 use server::Answer;
 use std::io::{Read, Write};
 use std::net::{IpAddr, TcpListener, TcpStream};
-use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 use world::{within, Setup};
 
@@ -74,19 +73,6 @@ fn accept(listener: &TcpListener) -> TcpStream {
     let limited = stream.set_read_timeout(Some(LIMIT));
     limited.expect("it is a socket");
     stream
-}
-
-/// Makes a listener answer nobody: its queue is full from now on. What is given must be kept.
-fn fill(listener: &TcpListener) -> Vec<TcpStream> {
-    // SAFETY: an open descriptor; listening again changes the length of the queue.
-    assert_eq!(unsafe { libc::listen(listener.as_raw_fd(), 0) }, 0);
-    let address = listener.local_addr().expect("it is bound");
-    let mut streams = Vec::new();
-    while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(100)) {
-        streams.push(stream);
-        assert!(streams.len() < 64, "this system's queues have no limit");
-    }
-    streams
 }
 
 /// Descriptors that this process has open.

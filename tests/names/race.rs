@@ -3,11 +3,12 @@
 //! An address that leads nowhere is a listener whose queue is full: the system drops what knocks there, for longer than
 //! any test waits.
 
+use super::common::peer::fill;
 use super::common::*;
 use super::server::Answer;
 use super::world::{within, Setup, World};
 use super::{accept, address_text, assert_carries, assert_exactly_once, at_once, descriptors};
-use super::{fill, listen_on, port_of, remote, resolve};
+use super::{listen_on, port_of, remote, resolve};
 use asock::*;
 use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
