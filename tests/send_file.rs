@@ -64,7 +64,7 @@ fn a_long_file_arrives_unaltered() {
         let bytes = noise(7 << 20, 1);
         let file = file_of(&bytes);
         recorder.send_file(socket, &file, 3, bytes.len() - 3);
-        wait_stuck(socket, bytes.len() - 3);
+        wait_stuck(&runtime, socket, bytes.len() - 3);
         let mut got = Vec::new();
         while got.len() < bytes.len() - 3 {
             let piece = (bytes.len() - 3 - got.len()).min(77_777);
@@ -149,7 +149,7 @@ fn a_file_that_is_truncated_meanwhile() {
         let length = 16 << 20;
         let file = file_of(&noise(length, 3));
         recorder.send_file(socket, &file, 0, length);
-        wait_stuck(socket, length);
+        wait_stuck(&runtime, socket, length);
         file.set_len(100).expect("it can be cut");
         let mut room = vec![0; 1 << 20];
         while recorder.count() == 0 {
@@ -259,7 +259,7 @@ fn its_bytes_count_in_the_queue() {
         recorder.send_file(socket, &file, 0, length);
         let (status, _) = recorder.try_send_file(socket, number_of(&file), 0, length as u64);
         assert_eq!(status, ASOCK_QUEUE_FULL);
-        wait_stuck(socket, length);
+        wait_stuck(&runtime, socket, length);
         let queued = get(socket, ASOCK_OPTION_SEND_QUEUED).expect("a socket");
         assert!(queued > 0 && queued < length as i64);
         // So much room is there again.
@@ -285,7 +285,7 @@ fn a_cut_file_tells_its_bytes() {
             let file = file_of(&bytes);
             let op = recorder.send_file(socket, &file, 0, bytes.len());
             let behind = recorder.send_file(socket, &file, 0, 10);
-            wait_stuck(socket, bytes.len() + 10);
+            wait_stuck(&runtime, socket, bytes.len() + 10);
             cut(op);
             let first = recorder.completion_of(op);
             first.expect(ASOCK_KIND_SEND, status);
@@ -343,7 +343,7 @@ fn close_drain_and_stop_end_it_once() {
             let file = file_of(&bytes);
             recorder.send_file(socket, &file, 0, bytes.len());
             recorder.send_file(socket, &file, 0, 1);
-            wait_stuck(socket, bytes.len() + 1);
+            wait_stuck(&runtime, socket, bytes.len() + 1);
             let expected = match way {
                 0 => {
                     assert_eq!(asock_close(socket), ASOCK_OK);
@@ -414,7 +414,7 @@ fn a_reset_by_the_peer_is_told() {
         let file = file_of(&noise(16 << 20, 10));
         let op = recorder.send_file(socket, &file, 0, 16 << 20);
         let behind = recorder.send_file(socket, &file, 0, 5);
-        wait_stuck(socket, (16 << 20) + 5);
+        wait_stuck(&runtime, socket, (16 << 20) + 5);
         reset(peer);
         let first = recorder.completion_of(op);
         first.expect(ASOCK_KIND_SEND, ASOCK_CONNECTION_RESET);
@@ -519,7 +519,7 @@ fn the_file_is_closed_in_the_end() {
         read_exactly(&mut peer, 5);
         let op = recorder.send_file(socket, &file, 0, 16 << 20);
         recorder.send_file(socket, &file, 0, 1);
-        wait_stuck(socket, (16 << 20) + 1);
+        wait_stuck(&runtime, socket, (16 << 20) + 1);
         assert!(is_open_elsewhere(&file));
         assert_eq!(asock_cancel(op), ASOCK_OK);
         recorder.wait_for(4);

@@ -176,7 +176,7 @@ fn a_huge_send_a_shutdown_and_a_close_end_in_order() {
                 1 => recorder.send_pieces(socket, &pieces::cut(&bytes, &[99_999]), 0),
                 _ => recorder.send_file(socket, &file, 0, bytes.len()),
             };
-            files::wait_stuck(socket, bytes.len());
+            files::wait_stuck(&runtime, socket, bytes.len());
             assert_eq!(asock_shutdown(socket, ASOCK_SHUTDOWN_BOTH), ASOCK_OK);
             assert_eq!(asock_close(socket), ASOCK_OK);
             let completion = recorder.wait_for(1)[0];

@@ -88,26 +88,33 @@ fn of_sends() {
 
 #[test]
 fn a_deadline_replaces_the_option() {
-    on_both(|runtime| {
+    on_both_in_time(|runtime, by| {
         let recorder = runtime.recorder();
-        let (socket, mut peer) = pair(&runtime);
-        assert_eq!(set(socket, ASOCK_OPTION_RECEIVE_TIMEOUT_MS, 200), ASOCK_OK);
+        let (socket, mut peer) = pair(runtime);
+        let (limit, late) = (by as i64 * 200, by as i64 * 500);
+        let option = ASOCK_OPTION_RECEIVE_TIMEOUT_MS;
+        assert_eq!(set(socket, option, limit), ASOCK_OK);
         let start = Instant::now();
         let [later, never, sooner] = [(); 3].map(|()| receive(&recorder, socket));
-        for (op, ms) in [(later, 500), (never, -1), (sooner, 5)] {
-            assert_eq!(asock_set_deadline(op, ms), ASOCK_OK);
-        }
+        let deadlines = [(later, late), (never, -1), (sooner, 5)];
+        let set = deadlines.map(|(op, ms)| asock_set_deadline(op, ms));
         let plain = receive(&recorder, socket);
-        for (op, ms) in [(sooner, 5), (plain, 200), (later, 500)] {
+        // Had it taken longer, the option might have struck before it was replaced.
+        if start.elapsed().as_millis() >= limit as u128 {
+            return false;
+        }
+        assert_eq!(set, [ASOCK_OK; 3]);
+        for (op, ms) in [(sooner, 5), (plain, limit), (later, late)] {
             let completion = recorder.completion_of(op);
             completion.expect(ASOCK_KIND_RECEIVE, ASOCK_TIMED_OUT);
-            assert_passed(start, ms);
+            assert_passed(start, ms as u128);
         }
         let order: Vec<_> = recorder.completions().iter().map(|one| one.op).collect();
         assert_eq!(order, [sooner, plain, later]);
-        assert_pending(&runtime, never);
+        assert_pending(runtime, never);
         peer.write_all(b"x").expect("connected");
         assert_eq!(recorder.completion_of(never).status, ASOCK_OK);
+        true
     });
 }
 
@@ -143,42 +150,50 @@ fn a_deadline_replaces_a_deadline() {
 #[test]
 fn limits_strike_in_their_order() {
     const COUNT: usize = 100;
-    on_both(|runtime| {
+    on_both_in_time(|runtime, by| {
         let recorder = runtime.recorder();
-        let (socket, _peer) = pair(&runtime);
+        let (socket, _peer) = pair(runtime);
         let mut random = Random::new(0x71e5);
         let limited: HashMap<_, _> = (0..COUNT)
             .map(|_| {
                 let op = receive(&recorder, socket);
-                let ms = 20 + 5 * random.below(40);
+                let ms = by * (20 + 5 * random.below(40));
                 let set = || asock_set_deadline(op, ms as i64);
                 let (status, due) = Due::after(ms, set);
                 assert_eq!(status, ASOCK_OK);
                 (op, due)
             })
             .collect();
-        let known = until_known(&runtime);
+        let known = until_known(runtime);
         let all = recorder.wait_for(COUNT);
         assert!(all.iter().all(|one| one.status == ASOCK_TIMED_OUT));
-        assert_in_order(known, all.iter().map(|one| limited[&one.op]));
+        are_in_order(known, all.iter().map(|one| limited[&one.op]))
     });
 }
 
 #[test]
 fn what_has_ended_has_no_limit() {
-    on_both(|runtime| {
+    on_both_in_time(|runtime, by| {
         let recorder = runtime.recorder();
-        let (socket, mut peer) = pair(&runtime);
-        assert_eq!(set(socket, ASOCK_OPTION_RECEIVE_TIMEOUT_MS, 10), ASOCK_OK);
+        let (socket, mut peer) = pair(runtime);
+        let limit = by as i64 * 10;
+        let option = ASOCK_OPTION_RECEIVE_TIMEOUT_MS;
+        assert_eq!(set(socket, option, limit), ASOCK_OK);
         peer.write_all(b"x").expect("connected");
+        let start = Instant::now();
         let op = receive(&recorder, socket);
-        assert_eq!(recorder.completion_of(op).status, ASOCK_OK);
+        let status = recorder.completion_of(op).status;
+        if start.elapsed().as_millis() >= limit as u128 {
+            return false;
+        }
+        assert_eq!(status, ASOCK_OK);
         // A timer that is due later has struck, and nothing else.
-        let timer = recorder.timer(30);
+        let timer = recorder.timer(by * 30);
         recorder.completion_of(timer);
         assert_eq!(recorder.count(), 2);
         until("its handle is retired", || {
             asock_set_deadline(op, 0) == ASOCK_BAD_HANDLE
         });
+        true
     });
 }

@@ -12,12 +12,15 @@ use std::time::{Duration, Instant};
 
 #[test]
 fn they_complete_in_the_order_in_which_they_are_due() {
-    on_both(|runtime| {
+    on_both_in_time(|runtime, by| {
         let recorder = runtime.recorder();
         let start = Instant::now();
         // Far enough apart that the time between two begins does not matter.
-        let delays = [120, 0, 180, 60, 240];
+        let delays = [120, 0, 180, 60, 240].map(|delay_ms| by * delay_ms);
         let ops = delays.map(|delay_ms| recorder.timer(delay_ms));
+        if start.elapsed() >= Duration::from_millis(by * 60) {
+            return false;
+        }
         for (count, place) in [1, 3, 0, 2, 4].into_iter().enumerate() {
             let completion = recorder.wait_for(count + 1)[count];
             completion.expect(ASOCK_KIND_TIMER, ASOCK_OK);
@@ -25,6 +28,7 @@ fn they_complete_in_the_order_in_which_they_are_due() {
             assert_passed(start, delays[place].into());
             assert_eq!((completion.socket, completion.bytes), (0, 0));
         }
+        true
     });
 }
 
@@ -45,23 +49,25 @@ fn a_timer_can_be_canceled_or_limited() {
         assert_eq!(asock_set_deadline(limited, 5), ASOCK_OK);
         let completion = recorder.completion_of(limited);
         completion.expect(ASOCK_KIND_TIMER, ASOCK_TIMED_OUT);
-        let due = recorder.timer(20);
-        assert_eq!(asock_set_deadline(due, hour as i64), ASOCK_OK);
-        assert_eq!(asock_set_deadline(due, -1), ASOCK_OK);
-        let completion = recorder.completion_of(due);
-        completion.expect(ASOCK_KIND_TIMER, ASOCK_OK);
+        until("they are set before it is due", || {
+            let due = recorder.timer(20);
+            let set = [hour as i64, -1].map(|ms| asock_set_deadline(due, ms));
+            let completion = recorder.completion_of(due);
+            completion.expect(ASOCK_KIND_TIMER, ASOCK_OK);
+            set == [ASOCK_OK; 2]
+        });
     });
 }
 
 #[test]
 fn ten_thousand() {
     const COUNT: usize = 10_000;
-    on_both(|runtime| {
+    on_both_in_time(|runtime, by| {
         let recorder = runtime.recorder();
         let mut random = Random::new(0x10_000);
         let begun: Vec<_> = (0..COUNT)
             .map(|_| {
-                let delay_ms = random.below(500);
+                let delay_ms = random.below(by * 500);
                 Due::after(delay_ms, || recorder.timer(delay_ms))
             })
             .collect();
@@ -70,7 +76,7 @@ fn ten_thousand() {
             let answer = asock_cancel(*op);
             assert!(answer == ASOCK_OK || answer == ASOCK_BAD_HANDLE);
         }
-        let known = until_known(&runtime);
+        let known = until_known(runtime);
         let all = recorder.wait_for(COUNT);
         let ops: HashSet<_> = all.iter().map(|one| one.op).collect();
         assert_eq!(ops.len(), COUNT, "each once");
@@ -81,9 +87,12 @@ fn ten_thousand() {
         assert!(early.iter().all(|one| may_go_early.contains(&one.op)));
         assert!(rest.iter().all(|one| one.status == ASOCK_OK));
         let dues: HashMap<_, _> = begun.into_iter().collect();
-        assert_in_order(known, rest.iter().map(|one| dues[&one.op]));
-        runtime.stop();
+        let shown = are_in_order(known, rest.iter().map(|one| dues[&one.op]));
+        if shown {
+            runtime.stop();
+        }
         assert_eq!(recorder.count(), COUNT);
+        shown
     });
 }
 

@@ -296,7 +296,7 @@ fn a_cut_send_tells_its_bytes() {
             let pieces = cut(&bytes, &[10_007, 0, 33_333, 1]);
             let op = recorder.send_pieces(socket, &pieces, 0);
             let behind = recorder.send_pieces(socket, &cut(b"behind", &[2]), 0);
-            wait_stuck(socket, bytes.len() + 6);
+            wait_stuck(&runtime, socket, bytes.len() + 6);
             end(op);
             let first = recorder.completion_of(op);
             first.expect(ASOCK_KIND_SEND, status);
@@ -350,7 +350,7 @@ fn close_drain_and_stop_end_them_once() {
             let received = recorder.receive_pieces(socket, &room, ASOCK_RECEIVE_ALL);
             peer.write_all(b"abc").expect("it is open");
             until("it is there", || joined(&room)[2] == b'c');
-            wait_stuck(socket, bytes.len());
+            wait_stuck(&runtime, socket, bytes.len());
             let expected = match way {
                 0 => {
                     assert_eq!(asock_close(socket), ASOCK_OK);
@@ -389,7 +389,7 @@ fn a_reset_by_the_peer_is_told() {
         let length = 16 << 20;
         let sent = recorder.send_pieces(socket, &cut(&noise(length, 8), &[1_000_000]), 0);
         let received = recorder.receive_pieces(socket, &rooms(&[1, 1]), 0);
-        wait_stuck(socket, length);
+        wait_stuck(&runtime, socket, length);
         reset(peer);
         for (op, kind) in [(sent, ASOCK_KIND_SEND), (received, ASOCK_KIND_RECEIVE)] {
             recorder

@@ -1,7 +1,7 @@
 //! Files to be sent, and the call that sends them.
 
-use super::calls::get;
-use super::{record, until, Random, Recorder};
+use super::calls::{get, have_a_turn};
+use super::{record, until, Random, Recorder, Runtime};
 use asock::*;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -44,12 +44,16 @@ pub fn noise(length: usize, seed: u64) -> Vec<u8> {
     bytes
 }
 
-/// Waits until a part of what is queued is sent and no more leaves, since the peer does not read.
-pub fn wait_stuck(socket: asock_socket, length: usize) {
+/// Waits until a part of what is queued is sent and no more leaves, since the peer does not read: the system has had some
+/// time to take more, and behind that the worker a turn to give it.
+pub fn wait_stuck(runtime: &Runtime, socket: asock_socket, length: usize) {
     let queued = || get(socket, ASOCK_OPTION_SEND_QUEUED).expect("a socket");
     until("a part is sent", || queued() < length as i64);
     let mut last = (queued(), Instant::now());
     until("the line is full", || {
+        if last.1.elapsed() > Duration::from_millis(50) {
+            have_a_turn(runtime);
+        }
         let now = queued();
         if now != last.0 {
             last = (now, Instant::now());
