@@ -490,8 +490,14 @@ extern "C" fn count_call(_: *const asock_result, user_data: *mut c_void) {
 #[test]
 fn the_default_runtime_can_be_stopped_and_comes_back() {
     let _alone = alone();
+    until("those of other tests are gone", || workers() == 0);
+    let open = descriptors();
     assert_eq!(asock_runtime_stop(0), ASOCK_OK, "it does not run");
-    assert_eq!(workers(), 0, "and is not started for that");
+    assert_eq!(
+        (workers(), descriptors()),
+        (0, open),
+        "and is not started for that"
+    );
     let calls = AtomicUsize::new(0);
     for round in 1..=50 {
         let user_data = (&raw const calls).cast_mut().cast();
@@ -514,7 +520,7 @@ fn a_program_may_load_and_unload_the_library_again_and_again() {
     };
     let program = workshop.program("reload.c");
     let library = workshop.path("libasock.so.0");
-    let ran = run(Command::new(program).arg(library), Duration::from_secs(20));
+    let ran = run(Command::new(program).arg(library), LIMIT);
     ran.assert_success("loading and unloading");
     assert_eq!(ran.stdout, "50 times\n");
 }
