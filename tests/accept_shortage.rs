@@ -17,6 +17,9 @@ use std::time::{Duration, Instant};
 
 const ALONE: &str = "ASOCK_TEST_ALONE";
 
+/// How long a listener rests after it found no descriptor.
+const PAUSE: Duration = Duration::from_millis(100);
+
 /// Runs a test of this file in a process of its own. True there.
 fn alone(test: &str) -> bool {
     if std::env::var_os(ALONE).is_some() {
@@ -126,11 +129,12 @@ fn beginning_again_at_once_is_no_spin() {
         start.elapsed() >= Duration::from_millis(300),
         "they came too fast"
     );
-    let counted = runtime.stats();
+    // The first two are begun at once, and then there is one for each pause.
+    let counted = runtime.stats().operations_begun;
+    let pauses = start.elapsed().as_millis() / PAUSE.as_millis();
     assert!(
-        counted.operations_begun <= 6,
-        "{}",
-        counted.operations_begun
+        u128::from(counted) <= 2 + pauses,
+        "{counted} in {pauses} pauses"
     );
     drop(taken);
     let completions = chain.wait_until("the connection", |all| {
@@ -148,26 +152,44 @@ fn accepts_end_during_the_pause() {
         return;
     }
     for delivery in [ASOCK_DELIVER_ON_WORKER, ASOCK_DELIVER_ON_POLL] {
-        let runtime = Runtime::start(&config(delivery));
-        let (listener, recorder) = (listener(&runtime), runtime.recorder());
-        let _client = client(listener);
-        let taken = take_all();
-        let start = Instant::now();
-        expect_shortage(&recorder.completion_of(recorder.accept(listener)));
-        let ops: Vec<_> = (0..4).map(|_| recorder.accept(listener)).collect();
-        assert_eq!(asock_cancel(ops[0]), ASOCK_OK);
-        let completion = recorder.completion_of(ops[0]);
-        completion.expect(ASOCK_KIND_ACCEPT, ASOCK_CANCELED);
-        assert_eq!(asock_set_deadline(ops[1], 1), ASOCK_OK);
-        let completion = recorder.completion_of(ops[1]);
-        completion.expect(ASOCK_KIND_ACCEPT, ASOCK_TIMED_OUT);
-        // Only the pause's end brings the next try.
-        expect_shortage(&recorder.completion_of(ops[2]));
-        assert_passed(start, 100);
-        recorder.close_now(listener);
-        let completion = recorder.completion_of(ops[3]);
-        completion.expect(ASOCK_KIND_ACCEPT, ASOCK_CLOSED);
-        drop(taken);
-        assert_eq!(runtime.stats().sockets_open, 0);
+        let in_time = (0..10).any(|_| end_during_the_pause(delivery));
+        assert!(in_time, "a pause was always over too soon");
     }
+}
+
+/// False where a pause was over before its turn came, since this machine was busy: then an accept has had its next try.
+fn end_during_the_pause(delivery: u32) -> bool {
+    let runtime = Runtime::start(&config(delivery));
+    let (listener, recorder) = (listener(&runtime), runtime.recorder());
+    let _client = client(listener);
+    let taken = take_all();
+    let start = Instant::now();
+    let ended_in_time = |op: asock_op, status: asock_status| {
+        let completion = recorder.completion_of(op);
+        if completion.status == ASOCK_TOO_MANY_SOCKETS {
+            return false;
+        }
+        completion.expect(ASOCK_KIND_ACCEPT, status);
+        true
+    };
+    expect_shortage(&recorder.completion_of(recorder.accept(listener)));
+    let ops: Vec<_> = (0..4).map(|_| recorder.accept(listener)).collect();
+    asock_cancel(ops[0]); // Where it has ended, it is too late.
+    if !ended_in_time(ops[0], ASOCK_CANCELED) {
+        return false;
+    }
+    asock_set_deadline(ops[1], 1);
+    if !ended_in_time(ops[1], ASOCK_TIMED_OUT) {
+        return false;
+    }
+    // Only the pause's end brings the next try.
+    expect_shortage(&recorder.completion_of(ops[2]));
+    assert_passed(start, PAUSE.as_millis());
+    recorder.close_now(listener);
+    if !ended_in_time(ops[3], ASOCK_CLOSED) {
+        return false;
+    }
+    drop(taken);
+    assert_eq!(runtime.stats().sockets_open, 0);
+    true
 }

@@ -118,7 +118,7 @@ fn one_that_waits_may_end_alone() {
 }
 
 #[test]
-fn the_time_out_option_and_the_deadline() {
+fn the_time_out_option() {
     let hole = BlackHole::new();
     on_both(|runtime| {
         let recorder = runtime.recorder();
@@ -132,25 +132,40 @@ fn the_time_out_option_and_the_deadline() {
             assert_eq!(completion.os_error, 0, "it was our own limit");
             assert_passed(start, 40);
         }
-        // A deadline takes the option's place, whether it is later or none at all.
-        assert_eq!(set(socket, ASOCK_OPTION_CONNECT_TIMEOUT_MS, 300), ASOCK_OK);
-        let start = Instant::now();
-        let op = recorder.connect(socket, hole.port());
-        assert_eq!(asock_set_deadline(op, 400), ASOCK_OK);
-        let other = runtime.open();
-        assert_eq!(set(other, ASOCK_OPTION_CONNECT_TIMEOUT_MS, 300), ASOCK_OK);
-        let endless = recorder.connect(other, hole.port());
-        assert_eq!(asock_set_deadline(endless, -1), ASOCK_OK);
-        let completion = recorder.completion_of(op);
-        completion.expect(ASOCK_KIND_CONNECT, ASOCK_TIMED_OUT);
-        assert_passed(start, 400);
-        assert_pending(&runtime, endless);
-        assert_eq!(asock_cancel(endless), ASOCK_OK);
-        let completion = recorder.completion_of(endless);
-        completion.expect(ASOCK_KIND_CONNECT, ASOCK_CANCELED);
         // 0 takes the option away.
         assert_eq!(set(socket, ASOCK_OPTION_CONNECT_TIMEOUT_MS, 0), ASOCK_OK);
         check_usable(&runtime, socket);
+    });
+}
+
+/// A deadline takes the option's place, whether it is later or none at all.
+#[test]
+fn a_deadline_replaces_the_time_out_option() {
+    let hole = BlackHole::new();
+    on_both_in_time(|runtime, by| {
+        let recorder = runtime.recorder();
+        let (limit, late) = (by as i64 * 300, by as i64 * 400);
+        let [socket, other] = [(); 2].map(|()| runtime.open());
+        for socket in [socket, other] {
+            let option = ASOCK_OPTION_CONNECT_TIMEOUT_MS;
+            assert_eq!(set(socket, option, limit), ASOCK_OK);
+        }
+        let start = Instant::now();
+        let [op, endless] = [socket, other].map(|one| recorder.connect(one, hole.port()));
+        let set = [(op, late), (endless, -1)].map(|(op, ms)| asock_set_deadline(op, ms));
+        // Had it taken longer, the option might have struck before it was replaced.
+        if start.elapsed().as_millis() >= limit as u128 {
+            return false;
+        }
+        assert_eq!(set, [ASOCK_OK; 2]);
+        let completion = recorder.completion_of(op);
+        completion.expect(ASOCK_KIND_CONNECT, ASOCK_TIMED_OUT);
+        assert_passed(start, late as u128);
+        assert_pending(runtime, endless);
+        assert_eq!(asock_cancel(endless), ASOCK_OK);
+        let completion = recorder.completion_of(endless);
+        completion.expect(ASOCK_KIND_CONNECT, ASOCK_CANCELED);
+        true
     });
 }
 

@@ -154,7 +154,7 @@ fn a_slow_disk_holds_nothing_else_up() {
         let op = recorder.send_file(socket, &file, 0, 3000);
         disk.wait_for_calls(1);
         let (other, mut others_peer) = pair(runtime);
-        let start = Instant::now();
+        // All of it while the read waits: the disk is held until below.
         for _ in 0..50 {
             recorder.put(other, b"ping");
             assert_eq!(read_exactly(&mut others_peer, 4), b"ping");
@@ -167,7 +167,6 @@ fn a_slow_disk_holds_nothing_else_up() {
         recorder
             .completion_of(timer)
             .expect(ASOCK_KIND_TIMER, ASOCK_OK);
-        assert!(start.elapsed() < Duration::from_secs(5));
         assert!(is_pending(op));
         disk.let_go();
         let completion = recorder.completion_of(op);
@@ -187,7 +186,7 @@ fn what_ends_a_file_waits_for_the_read() {
             let op = recorder.send_file(socket, &file, 0, 3 << 20);
             let before = recorder.timer(1_000_000);
             disk.wait_for_calls(1);
-            let start = Instant::now();
+            let watchdog = Watchdog::new("a call waits for the disk");
             let expected = match way {
                 0 => {
                     assert_eq!(asock_cancel(op), ASOCK_OK);
@@ -215,7 +214,7 @@ fn what_ends_a_file_waits_for_the_read() {
                     ASOCK_STOPPED
                 }
             };
-            assert!(start.elapsed() < Duration::from_secs(5), "a call waited");
+            drop(watchdog);
             // When a timer behind it has ended, the worker has seen it.
             let after = if way < 5 { recorder.timer(5) } else { before };
             recorder.completion_of(after);

@@ -183,7 +183,7 @@ fn a_worker_never_waits_for_any_worker() {
                 let mut result: asock_result = std::mem::zeroed();
                 asock_end(op, &raw mut result)
             };
-            all.push([asock_wait(op, -1), asock_wait(op, 5000), ended]);
+            all.push([asock_wait(op, -1), asock_wait(op, 100_000), ended]);
             all.push([asock_wait(op, 0); 3]);
         }
         for handle in handles {
@@ -191,10 +191,9 @@ fn a_worker_never_waits_for_any_worker() {
         }
         *of_callback.lock().expect("no panic") = all;
     });
-    let start = Instant::now();
+    // Had any of them waited, this would be in vain.
     recorder.send(sockets[0].0, &Memory::new(1), 0);
     recorder.wait_for(1);
-    assert!(start.elapsed().as_secs() < 5);
     let refused = [ASOCK_WOULD_DEADLOCK; 3];
     let asked = [ASOCK_TIMED_OUT; 3];
     let expected = [
