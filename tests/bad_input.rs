@@ -501,5 +501,5 @@ fn the_same_in_c_and_under_valgrind() {
         .args(["--quiet", "--error-exitcode=9", "--leak-check=full"])
         .args(["--errors-for-leak-kinds=definite", "--fair-sched=yes"])
         .arg(&program);
-    c::run(&mut command, Duration::from_secs(60)).assert_success("bad_input under valgrind");
+    c::run(&mut command, Duration::from_secs(240)).assert_success("bad_input under valgrind");
 }

@@ -222,7 +222,7 @@ fn every_call_keeps_its_promises_in_c99() {
         return;
     };
     let program = test_program(&workshop, &["-std=c99"]);
-    run_scenarios(&mut Command::new(program), 60 * SECONDS);
+    run_scenarios(&mut Command::new(program), 180 * SECONDS);
 }
 
 #[test]
@@ -234,7 +234,7 @@ fn every_call_keeps_its_promises_in_cpp11() {
         &workshop,
         &["-x", "c++", "-std=c++11", "-fno-exceptions", "-fno-rtti"],
     );
-    run_scenarios(&mut Command::new(program), 60 * SECONDS);
+    run_scenarios(&mut Command::new(program), 180 * SECONDS);
 }
 
 #[test]
@@ -256,7 +256,7 @@ fn no_call_touches_memory_that_is_not_its_own() {
     watched.env("ASOCK_BACKEND", "epoll"); // Valgrind 3.19 does not understand rings.
     watched.args(["-q", "--error-exitcode=99", "--fair-sched=yes"]);
     watched.args(["--leak-check=full", "--errors-for-leak-kinds=definite"]);
-    run_scenarios(watched.arg(program), 180 * SECONDS);
+    run_scenarios(watched.arg(program), 600 * SECONDS);
 }
 
 /// The synchronous client of .NET's documentation, with a server that answers in two pieces and keeps the line open.
@@ -282,7 +282,7 @@ fn the_sample_prints_what_the_server_says() {
     });
     let ran = run(
         Command::new(&program).args(["127.0.0.1", &port.to_string()]),
-        20 * SECONDS,
+        60 * SECONDS,
     );
     ran.assert_success("the sample");
     let expected = format!(
@@ -295,7 +295,7 @@ fn the_sample_prints_what_the_server_says() {
     let refused = common::peer::Refused::new();
     let ran = run(
         Command::new(&program).args(["127.0.0.1", &refused.port().to_string()]),
-        20 * SECONDS,
+        60 * SECONDS,
     );
     assert_eq!(ran.status.and_then(|status| status.code()), Some(1));
     assert_eq!(

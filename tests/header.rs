@@ -177,7 +177,7 @@ fn told_by_c(workshop: &Workshop, name: &str, source: &str) -> String {
         "-Werror",
     ]);
     output(compile.arg(&path).arg("-o").arg(&program));
-    let ran = c::run(&mut Command::new(program), Duration::from_secs(20));
+    let ran = c::run(&mut Command::new(program), Duration::from_secs(60));
     ran.assert_success(name);
     ran.stdout
 }

@@ -15,7 +15,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// No program here takes this long, unless it hangs.
-const HANGS: Duration = Duration::from_secs(15);
+const HANGS: Duration = Duration::from_secs(60);
 
 /// How long the exit of a process waits for a callback, by the contract.
 const EXIT_WAIT: Duration = Duration::from_secs(1);
@@ -79,10 +79,7 @@ fn a_process_may_end_whatever_is_going_on() {
     for (way, code, stdout) in prompt {
         let ran = leave(&workshop, way);
         assert_left(&ran, way, code, stdout);
-        // A machine that is busy may be slow once, but a wait for something shows every time.
-        let is_prompt = |ran: &Ran| ran.took < EXIT_WAIT;
-        let again = || (0..3).any(|_| is_prompt(&leave(&workshop, way)));
-        assert!(is_prompt(&ran) || again(), "{way} took {:?}", ran.took);
+        assert_takes_less(&workshop, way, &ran, EXIT_WAIT);
     }
 }
 
@@ -109,10 +106,18 @@ fn at_its_end_a_process_waits_for_a_callback_for_a_second() {
                 let ran = leave(workshop, way);
                 assert_left(&ran, way, code, "");
                 assert!(ran.took >= EXIT_WAIT, "{way} took {:?}", ran.took);
-                assert!(ran.took < 4 * EXIT_WAIT, "{way} took {:?}", ran.took);
+                assert_takes_less(workshop, way, &ran, 4 * EXIT_WAIT);
             });
         }
     });
+}
+
+/// A machine that is busy may be slow a few times, but a wait for something shows every time.
+#[track_caller]
+fn assert_takes_less(workshop: &Workshop, way: &str, ran: &Ran, limit: Duration) {
+    let is_prompt = |ran: &Ran| ran.took < limit;
+    let again = || (0..5).any(|_| is_prompt(&leave(workshop, way)));
+    assert!(is_prompt(ran) || again(), "{way} took {:?}", ran.took);
 }
 
 #[track_caller]

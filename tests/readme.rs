@@ -18,7 +18,7 @@ mod c;
 
 use c::Workshop;
 
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(120);
 const TEXT: &str = "This is a test<EOF>";
 
 fn readme() -> String {
