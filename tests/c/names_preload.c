@@ -12,6 +12,7 @@
 #include <time.h>
 
 #define MOST_ADDRESSES 64
+#define HELD (~0u) /* the delay of a name that is not answered before something else is said of it */
 
 struct entry {
   struct entry *next;
@@ -23,6 +24,7 @@ struct entry {
 
 static struct entry *entries;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t told = PTHREAD_COND_INITIALIZER;
 
 /* From now on `name` is answered after `delay_ms`: with a failure, or with addresses that are separated by spaces. */
 void asock_test_name(const char *name, unsigned delay_ms, int code, const char *addresses);
@@ -37,17 +39,24 @@ void asock_test_name(const char *name, unsigned delay_ms, int code, const char *
   pthread_mutex_lock(&lock);
   entry->next = entries; /* What was said last counts. */
   entries = entry;
+  pthread_cond_broadcast(&told);
   pthread_mutex_unlock(&lock);
 }
 
+static const struct entry *last_of(const char *name) {
+  const struct entry *entry = entries;
+  while (entry && strcasecmp(entry->name, name) != 0)
+    entry = entry->next;
+  return entry;
+}
+
 static struct entry find(const char *name) {
-  struct entry found = {.code = EAI_NONAME};
+  static const struct entry unknown = {.code = EAI_NONAME};
+  const struct entry *entry;
   pthread_mutex_lock(&lock);
-  for (const struct entry *entry = entries; entry; entry = entry->next)
-    if (strcasecmp(entry->name, name) == 0) {
-      found = *entry;
-      break;
-    }
+  while ((entry = last_of(name)) && entry->delay_ms == HELD)
+    pthread_cond_wait(&told, &lock);
+  struct entry found = entry ? *entry : unknown;
   pthread_mutex_unlock(&lock);
   return found;
 }

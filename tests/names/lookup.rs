@@ -9,8 +9,6 @@ use asock::*;
 use std::time::{Duration, Instant};
 
 const HANGS: &str = "hangs.test";
-/// Long enough to begin something behind a connect before its name is answered.
-const A_WHILE: Duration = Duration::from_millis(200);
 
 /// A socket whose connect waits for a name that hangs, with a send and a receive behind it.
 fn hanging(runtime: &Runtime, recorder: &Recorder) -> (asock_socket, [asock_op; 3]) {
@@ -43,7 +41,6 @@ fn connects_after_all(runtime: &Runtime, recorder: &Recorder, socket: asock_sock
 fn an_unknown_host_is_told_by_the_completion() {
     within(Setup::default(), |world| {
         world.answers("empty.test", Answer::Addresses(Vec::new()));
-        world.answers_after(A_WHILE, "missing.test", Answer::NotFound);
         on_both(|runtime| {
             for host in ["missing", "empty.test", "no..name"] {
                 let recorder = runtime.recorder();
@@ -53,8 +50,10 @@ fn an_unknown_host_is_told_by_the_completion() {
             }
             let recorder = runtime.recorder();
             let socket = runtime.open();
+            world.answers("missing.test", Answer::Held);
             let connect = recorder.connect_to(socket, "missing.test", 80);
             let send = recorder.send(socket, &Memory::new(10), 0);
+            world.answers("missing.test", Answer::NotFound);
             assert_ended(&recorder, &[connect, send], ASOCK_HOST_NOT_FOUND);
             connects_after_all(&runtime, &recorder, socket);
             assert_eq!(recorder.count(), 3);
@@ -66,12 +65,13 @@ fn an_unknown_host_is_told_by_the_completion() {
 fn a_name_server_that_fails_is_told_apart() {
     let setup = Setup {
         timeout_s: 1,
+        attempts: 1,
         ..Setup::default()
     };
     within(setup, |world| {
-        world.answers_after(A_WHILE, "broken.test", Answer::Failure);
         world.answers("silent.test", Answer::Silence);
         on_both(|runtime| {
+            world.answers("broken.test", Answer::Held);
             let recorder = runtime.recorder();
             let begin = |host: &str| {
                 let socket = runtime.open();
@@ -79,7 +79,9 @@ fn a_name_server_that_fails_is_told_apart() {
                 let send = recorder.send(socket, &Memory::new(10), 0);
                 (socket, [connect, send])
             };
-            for (socket, ops) in ["broken.test", "silent.test"].map(begin) {
+            let begun = ["broken.test", "silent.test"].map(begin);
+            world.answers("broken.test", Answer::Failure);
+            for (socket, ops) in begun {
                 assert_ended(&recorder, &ops, ASOCK_NAME_SERVER_FAILED);
                 connects_after_all(&runtime, &recorder, socket);
             }
@@ -201,9 +203,8 @@ fn operations_behind_a_look_up_may_be_canceled_alone() {
     within(Setup::default(), |world| {
         let (listeners, port) = listen_on(&["127.0.0.1"]);
         world.answers(HANGS, Answer::Silence);
-        let delay = Duration::from_millis(300);
-        world.answers_after(delay, "slow.test", Answer::addresses(&["127.0.0.1"]));
         on_both(|runtime| {
+            world.answers("slow.test", Answer::Held);
             let recorder = runtime.recorder();
             let socket = runtime.open();
             let connect = recorder.connect_to(socket, "slow.test", port);
@@ -213,6 +214,7 @@ fn operations_behind_a_look_up_may_be_canceled_alone() {
                 assert_eq!(asock_cancel(op), ASOCK_OK);
                 assert_eq!(recorder.completion_of(op).status, ASOCK_CANCELED);
             }
+            world.answers("slow.test", Answer::addresses(&["127.0.0.1"]));
             let completion = recorder.completion_of(connect);
             completion.expect(ASOCK_KIND_CONNECT, ASOCK_OK);
             assert_carries(&runtime, socket, &mut accept(&listeners[0]));
@@ -279,6 +281,7 @@ fn a_name_that_hangs_holds_up_nobody() {
 fn names_that_nobody_waits_for_any_more_hold_up_nobody() {
     let setup = Setup {
         timeout_s: 1,
+        attempts: 1,
         ..Setup::default()
     };
     within(setup, |world| {
@@ -313,6 +316,7 @@ fn names_that_nobody_waits_for_any_more_hold_up_nobody() {
 fn a_stop_leaves_no_thread_but_the_one_in_the_resolver() {
     let setup = Setup {
         timeout_s: 1,
+        attempts: 1,
         ..Setup::default()
     };
     within(setup, |world| {

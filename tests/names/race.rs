@@ -144,15 +144,19 @@ fn an_attempt_that_fails_lets_the_next_begin_at_once() {
                 let last = last.trim_end_matches(":1");
                 let (listeners, port) = listen_on(&[last, "::1"]);
                 let _fill = fill(&listeners[1]);
-                let socket = runtime.open();
-                let start = Instant::now();
-                let op = recorder.connect_to(socket, name, port);
-                let completion = recorder.completion_of(op);
-                let took = start.elapsed();
-                completion.expect(ASOCK_KIND_CONNECT, ASOCK_OK);
-                assert_eq!(remote(socket), address_text(last, port));
-                assert!(took < ATTEMPT_DELAY * 10, "{took:?}");
-                assert_carries(&runtime, socket, &mut accept(&listeners[0]));
+                let prompt = || {
+                    let socket = runtime.open();
+                    let start = Instant::now();
+                    let op = recorder.connect_to(socket, name, port);
+                    let completion = recorder.completion_of(op);
+                    let took = start.elapsed();
+                    completion.expect(ASOCK_KIND_CONNECT, ASOCK_OK);
+                    assert_eq!(remote(socket), address_text(last, port));
+                    assert_carries(&runtime, socket, &mut accept(&listeners[0]));
+                    took < ATTEMPT_DELAY * 10
+                };
+                // A machine that is busy may be slow a few times, but a wait for something shows every time.
+                assert!((0..3).any(|_| prompt()), "each attempt had its delay");
             }
         });
     });
@@ -291,24 +295,29 @@ fn a_stop_during_a_race_leaves_nothing() {
                 completion.expect(ASOCK_KIND_CONNECT, ASOCK_STOPPED);
             }
             assert_eq!(recorder.count(), 20);
-            assert_eq!(descriptors(), before);
+            // A look-up that nobody waits for any more may have one yet, for a moment.
+            until_descriptors(before);
         });
     });
 }
 
-/// A limit that began anew for the attempts, or for each of them, would let this take more than twice as long.
+/// A limit that began anew for the attempts, or for each of them, would let this take a second longer at least.
 #[test]
 fn the_time_out_covers_look_up_and_all_attempts() {
     within(Setup::default(), |world| {
         let addresses = ["::1", "127.0.0.1", "127.0.0.2"];
         let host = Host::new(world, &addresses, 3);
-        let (look_up, limit) = (Duration::from_millis(1000), Duration::from_millis(1600));
+        let (look_up, limit) = (Duration::from_millis(1000), Duration::from_millis(2500));
         world.answers_after(look_up, "slow.test", Answer::addresses(&addresses));
         let runtime = Runtime::on_worker();
         let recorder = runtime.recorder();
         let socket = runtime.open();
         let before = descriptors();
-        set(socket, ASOCK_OPTION_CONNECT_TIMEOUT_MS, 1600);
+        set(
+            socket,
+            ASOCK_OPTION_CONNECT_TIMEOUT_MS,
+            limit.as_millis() as i64,
+        );
         let start = Instant::now();
         let op = recorder.connect_to(socket, "slow.test", host.port);
         until("the last attempt", || descriptors() == before + 3);
@@ -365,7 +374,7 @@ fn races_that_end_at_random_leave_nothing_and_lose_nothing() {
             while host.listeners.iter().any(|one| one.accept().is_ok()) {}
             while lost.listeners[1].accept().is_ok() {}
             assert_exactly_once(&runtime, &recorder, begun);
-            assert!(descriptors() <= before);
+            until("look-ups are over", || descriptors() <= before);
         });
     });
 }

@@ -23,7 +23,9 @@ use std::time::Duration;
 /// The child finds its kind here.
 const KIND: &str = "ASOCK_TEST_NAMES_WORLD";
 /// No test's child may take longer; look-ups that hang do so for longer than this.
-const LIMIT: Duration = Duration::from_secs(25);
+const LIMIT: Duration = Duration::from_secs(55);
+/// The delay by which a preloaded `getaddrinfo` knows that an answer is held.
+const HELD: Duration = Duration::from_millis(c_uint::MAX as u64);
 /// What a child ends with that was asked to end the whole process.
 pub const EXITED: i32 = 42;
 
@@ -42,8 +44,9 @@ pub struct Setup {
     pub hosts: &'static [(&'static str, &'static str)],
     /// Whether the system's administrator wants IPv4 first; else it is IPv6.
     pub prefer_ipv4: bool,
-    /// How long the resolver waits for a name server.
+    /// How long the resolver waits for a name server each time, and how often.
     pub timeout_s: u32,
+    pub attempts: u32,
     /// The first of two name servers is dead.
     pub first_server_is_dead: bool,
     /// The test ends the process itself, with `EXITED`.
@@ -56,6 +59,7 @@ impl Default for Setup {
             hosts: &[("127.0.0.1", "localhost"), ("::1", "localhost")],
             prefer_ipv4: false,
             timeout_s: 30, // The most that the system's resolver allows.
+            attempts: 2,
             first_server_is_dead: false,
             exits: false,
         }
@@ -206,8 +210,7 @@ impl Etc {
             true => "nameserver 127.0.0.2\nnameserver 127.0.0.1\n",
             false => "nameserver 127.0.0.1\n",
         };
-        let attempts = if setup.first_server_is_dead { 2 } else { 1 };
-        let timeout_s = setup.timeout_s;
+        let (timeout_s, attempts) = (setup.timeout_s, setup.attempts);
         let options = format!("options timeout:{timeout_s} attempts:{attempts}\nsearch .\n");
         write("resolv.conf", &format!("{servers}{options}"));
         if setup.prefer_ipv4 {
@@ -355,9 +358,10 @@ impl World {
     }
 
     fn tell_preloaded(&self, delay: Duration, name: &str, answer: Answer) {
-        let patience = Duration::from_secs(self.setup.timeout_s.into());
+        let once = Duration::from_secs(self.setup.timeout_s.into());
+        let patience = once * self.setup.attempts;
         let lost = match self.setup.first_server_is_dead {
-            true => patience,
+            true => once,
             false => Duration::ZERO,
         };
         let (delay, code, mut addresses) = match answer {
@@ -365,6 +369,7 @@ impl World {
             Answer::NotFound => (delay + lost, libc::EAI_NONAME, Vec::new()),
             Answer::Failure => (delay + lost, libc::EAI_AGAIN, Vec::new()),
             Answer::Silence => (patience, libc::EAI_AGAIN, Vec::new()),
+            Answer::Held => (HELD, 0, Vec::new()),
         };
         let code = match (code, &addresses[..]) {
             (0, []) => libc::EAI_NONAME,
