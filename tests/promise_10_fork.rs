@@ -15,9 +15,33 @@ use common::child::Child;
 use common::handles::{all, Kind};
 use common::*;
 use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::ptr::null_mut;
 
 const NEVER_MS: u64 = 1_000_000;
+
+fn threads() -> usize {
+    let tasks = std::fs::read_dir("/proc/self/task").expect("Linux");
+    tasks.count()
+}
+
+/// Somebody who sends back what he gets, and the number of threads there are when nobody is connected to him. The one that
+/// accepts has begun: it has done so before.
+fn settled_echo() -> (Peer, usize) {
+    let alone = threads();
+    let peer = Peer::echo();
+    let mut client = TcpStream::connect(("127.0.0.1", peer.port())).expect("it listens");
+    client.write_all(b"!").expect("it is open");
+    client.read_exact(&mut [0]).expect("it is sent back");
+    drop(client);
+    until_threads(alone + 1);
+    (peer, alone + 1)
+}
+
+/// Waits until no thread is ending any more: there are so many.
+fn until_threads(count: usize) {
+    until("the other threads have ended", || threads() == count);
+}
 
 /// Every function answers handles of the parent in the same way, whatever the other arguments.
 fn assert_forked(handles: &[(Kind, u64)]) {
@@ -72,10 +96,12 @@ fn use_own_runtimes(port: u16) {
 }
 
 fn a_child_may_not_use_its_parents_handles_but_has_its_own() {
-    let peer = Peer::echo();
+    let (peer, _) = settled_echo();
     let [on_worker, on_poll] = [Runtime::on_worker(), Runtime::on_poll()];
     // SAFETY: nothing but the place for the handle is given.
-    let default = begun(|op| unsafe { asock_begin_timer(0, NEVER_MS, None, null_mut(), op) });
+    let [ended, default] = [0, NEVER_MS]
+        .map(|ms| begun(|op| unsafe { asock_begin_timer(0, ms, None, null_mut(), op) }));
+    assert_eq!(end(ended).status, ASOCK_OK); // So its worker has begun.
     let uncollected = plain_timer(&on_worker, 0);
     assert_eq!(asock_wait(uncollected, -1), ASOCK_OK);
     let stale = on_worker.open();
@@ -136,7 +162,7 @@ fn a_child_may_not_use_its_parents_handles_but_has_its_own() {
 }
 
 fn a_child_of_a_process_that_never_used_the_library_is_like_any_process() {
-    let peer = Peer::echo();
+    let (peer, _) = settled_echo();
     // The first child has not used it when it forks, and uses it after that.
     Child::check(|| {
         Child::check(|| {
@@ -148,8 +174,11 @@ fn a_child_of_a_process_that_never_used_the_library_is_like_any_process() {
 }
 
 fn a_callback_may_fork() {
-    let peer = Peer::echo();
+    let (peer, quiet) = settled_echo();
     on_both(|runtime| {
+        // Its worker has begun, and what served the last child has ended.
+        calls::have_a_turn(&runtime);
+        until_threads(quiet + 1);
         let (handle, port) = (runtime.handle(), peer.port());
         let recorder = runtime.recorder_with(move |result| {
             let op = result.op;
