@@ -12,7 +12,7 @@ from typing import Any, Callable, List, Optional, Tuple
 import asock
 from asock import Status
 
-from .support import LIMIT, WAYS, closed_port, outcome, runtime_for
+from .support import LIMIT, WAYS, outcome, runtime_for
 
 DATAGRAM = asock.SocketType.DATAGRAM
 
@@ -189,8 +189,10 @@ class Edges(unittest.TestCase):
             self.assertEqual(theirs.recv(9), b"short")
 
     def test_nobody_listens(self) -> None:
-        with asock.Socket(type=DATAGRAM) as ours:
-            ours.end_connect(ours.begin_connect("127.0.0.1", closed_port()))
+        with asock.Socket(type=DATAGRAM) as ours, plain() as deaf:
+            # It hears one only, who will never speak, and nobody else can have its port.
+            deaf.connect(("127.0.0.9", deaf.getsockname()[1]))
+            ours.end_connect(ours.begin_connect(*deaf.getsockname()))
             receive = ours.begin_receive(9)
             ours.begin_send(b"hello?")
             with self.assertRaises(ConnectionRefusedError):

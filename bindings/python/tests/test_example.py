@@ -13,7 +13,7 @@ import sys
 import unittest
 from typing import List
 
-from .support import LIMIT, PACKAGE, closed_port, echo, eventually, run, serving
+from .support import LIMIT, PACKAGE, echo, eventually, run, serving
 
 
 class Examples(unittest.TestCase):
@@ -80,8 +80,12 @@ class Examples(unittest.TestCase):
         text = (PACKAGE / "README.md").read_text(encoding="utf-8")
         program = re.findall(r"```python\n(.*?)```", text, re.DOTALL)[1]
         self.assertIn('"127.0.0.1", 11000', program)
-        address = ("127.0.0.1", closed_port())
-        command = [sys.executable, "-W", "error", "-c", program.replace("11000", str(address[1]))]
+        # An address of loopback that no other test uses: nobody takes its port before the server does.
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.88", 0))
+            address = probe.getsockname()
+        program = program.replace('"127.0.0.1", 11000', f'"{address[0]}", {address[1]}')
+        command = [sys.executable, "-W", "error", "-c", program]
         with subprocess.Popen(command, cwd=PACKAGE) as server:
             try:
                 clients: List[socket.socket] = []
