@@ -59,7 +59,7 @@ static void takes_a_while(const asock_result *result, void *user_data) {
   (void)result;
   (void)user_data;
   pthread_barrier_wait(&inside);
-  pause_ms(300);
+  pause_ms(100);
   CHECK(write(STDOUT_FILENO, "the callback has returned\n", 26) == 26);
 }
 
