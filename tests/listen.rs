@@ -83,18 +83,19 @@ fn two_sockets_that_are_bound_to_one_address_cannot_both_listen() {
 
 #[test]
 fn an_address_can_be_listened_on_again_at_once() {
+    const HOST: &str = "127.0.0.78"; // Nobody else takes a port there that was just given back.
     let runtime = Runtime::on_worker();
     let recorder = runtime.recorder();
-    let first = listener(&runtime);
+    let first = listener_on(&runtime, HOST);
     let own = port(first);
-    let client = client(first);
+    let client = client_of(HOST, first);
     let accepted = recorder.accepted(first);
     // This end closes first, so it is the one that keeps the port busy for a while.
     recorder.close_now(accepted);
     drop(client);
     recorder.close_now(first);
     let again = runtime.open();
-    assert_eq!(bind(again, "127.0.0.1", own), ASOCK_OK);
+    assert_eq!(bind(again, HOST, own), ASOCK_OK);
     assert_eq!(listen(again, 0), ASOCK_OK);
 }
 
@@ -189,20 +190,21 @@ fn what_does_not_listen_cannot_accept() {
 
 #[test]
 fn a_closed_listener_is_gone() {
+    const HOST: &str = "127.0.0.79"; // Nobody else takes a port there that was just given back.
     on_both(|runtime| {
         let recorder = runtime.recorder();
         for accepts in [false, true] {
-            let socket = listener(&runtime);
+            let socket = listener_on(&runtime, HOST);
             let own = port(socket);
             if accepts {
                 let op = recorder.accept(socket);
                 assert_pending(&runtime, op);
             }
             // One that waits to be accepted is told.
-            let mut waiting = (!accepts).then(|| client(socket));
+            let mut waiting = (!accepts).then(|| client_of(HOST, socket));
             recorder.close_now(socket);
-            assert!(TcpStream::connect(("127.0.0.1", own)).is_err());
-            assert!(TcpListener::bind(("127.0.0.1", own)).is_ok());
+            assert!(TcpStream::connect((HOST, own)).is_err());
+            assert!(TcpListener::bind((HOST, own)).is_ok());
             if let Some(waiting) = &mut waiting {
                 assert_gone(waiting);
             }

@@ -16,6 +16,7 @@ use common::*;
 use filter::{refuse, refused, supervise, Rule};
 use std::fs::File;
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 
 /// Names the case that a child is to run.
 const CASE: &str = "ASOCK_TEST_CASE";
@@ -24,7 +25,8 @@ const CASE: &str = "ASOCK_TEST_CASE";
 fn in_children(test: &str, cases: usize, body: impl FnOnce(usize)) {
     if let Ok(case) = std::env::var(CASE) {
         // SAFETY: no pointers. It ends a child that hangs.
-        unsafe { libc::alarm(60) };
+        unsafe { libc::alarm(240) };
+        THREADS.get_or_init(|| possessions().1);
         return body(case.parse().expect("a number"));
     }
     if refusal(ASOCK_BACKEND_IO_URING) != ASOCK_OK {
@@ -123,9 +125,19 @@ fn possessions() -> (usize, usize) {
     (entries("/proc/self/fd"), entries("/proc/self/task"))
 }
 
+/// The threads that a child has at its beginning.
+static THREADS: OnceLock<usize> = OnceLock::new();
+
+/// Waits until the threads of runtimes that have stopped are gone: the system shows them for a moment.
+fn settle() {
+    let before = THREADS.get().copied();
+    until("their threads are gone", || Some(possessions().1) == before);
+}
+
 /// Runtimes of every kind work, on `expected`, and leave nothing behind. One that is asked for rings gives `asked`.
 fn assert_chosen(expected: u32, asked: asock_status) {
     drop(try_start(ASOCK_BACKEND_EPOLL, 1)); // What the process makes once is there.
+    settle();
     let before = possessions();
     for workers in [1, 3] {
         for delivery in [ASOCK_DELIVER_ON_WORKER, ASOCK_DELIVER_ON_POLL] {
@@ -211,6 +223,7 @@ fn all_workers_run_on_the_same() {
         if !has_rings() {
             return;
         }
+        settle();
         let mut made = 0..;
         supervise(libc::SYS_io_uring_setup, move || {
             match made.next() == Some(case) {

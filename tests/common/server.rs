@@ -2,7 +2,7 @@
 
 use super::calls::{local, text};
 use super::*;
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -87,7 +87,12 @@ pub fn listener_on(runtime: &Runtime, host: &str) -> asock_socket {
 
 /// A plain client that is connected to a listener of ours.
 pub fn client(listener: asock_socket) -> TcpStream {
-    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port(listener))).expect("it listens");
+    client_of("127.0.0.1", listener)
+}
+
+/// The same of one that listens on another address.
+pub fn client_of(host: &str, listener: asock_socket) -> TcpStream {
+    let stream = TcpStream::connect((host, port(listener))).expect("it listens");
     stream
         .set_read_timeout(Some(LIMIT))
         .expect("it is a socket");
