@@ -63,15 +63,11 @@ pub struct End {
     pub value: u64,
 }
 
-/// What goes into a call that begins an operation.
-pub struct Call {
-    pub buffer: *mut c_void,
-    pub length: usize,
-    pub address: *mut asock_address,
-    pub callback: asock_callback,
-    pub user_data: *mut c_void,
-    pub op: *mut asock_op,
-}
+/// What goes into a call that begins an operation, first: its buffer, how long that is, and the place for an address.
+pub type Room = (*mut c_void, usize, *mut asock_address);
+
+/// And last: its callback, the callback's user data, and the place for its handle.
+pub type Tell = (asock_callback, *mut c_void, *mut asock_op);
 
 unsafe extern "C" fn completed(result: *const asock_result, user_data: *mut c_void) {
     // SAFETY: entries live as long as the process; the record is valid during the call.
@@ -121,7 +117,11 @@ impl Pool {
 
     /// Begins an operation, with these bytes in its buffer, and gives its number in the books.
     #[track_caller]
-    pub fn begin(&mut self, bytes: Vec<u8>, begin: impl FnOnce(Call) -> asock_status) -> usize {
+    pub fn begin(
+        &mut self,
+        bytes: Vec<u8>,
+        begin: impl FnOnce(Room, Tell) -> asock_status,
+    ) -> usize {
         let number = self.entry();
         let entry = self.entries[number];
         entry.completions.store(0, Ordering::SeqCst);
@@ -129,14 +129,15 @@ impl Pool {
         // SAFETY: the entry is free, so nobody else looks at it.
         let buffer = unsafe { &mut *entry.buffer.get() };
         *buffer = bytes;
-        let status = begin(Call {
-            buffer: buffer.as_mut_ptr().cast(),
-            length: buffer.len(),
-            address: entry.address.get(),
-            callback: Some(completed),
-            user_data: std::ptr::from_ref(entry).cast_mut().cast(),
-            op: entry.op.get(),
-        });
+        let user_data = std::ptr::from_ref(entry).cast_mut().cast();
+        let status = begin(
+            (
+                buffer.as_mut_ptr().cast(),
+                buffer.len(),
+                entry.address.get(),
+            ),
+            (Some(completed), user_data, entry.op.get()),
+        );
         assert_eq!(status, ASOCK_OK, "nothing here may be refused");
         self.used.push(number);
         number

@@ -1,49 +1,14 @@
 //! What is done on a runtime: sessions, each with sockets of its own.
 
-use super::peer::{header, Part, Peers};
-use super::pool::{Call, End, Pool, Totals};
-use super::{byte_at, stretch, Random};
+use super::driver::{Driver, FILE, FILE_SEED};
+use super::peer::Part;
+use super::stretch;
 use asock::*;
-use std::ffi::CString;
-use std::fs::File;
-use std::io::Write;
-use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, FromRawFd};
+use std::os::fd::AsRawFd;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-/// One thread of the application.
-pub struct Driver<'a> {
-    runtime: asock_runtime,
-    peers: &'a Peers,
-    totals: &'a Totals,
-    random: Random,
-    pool: Pool,
-    /// A stream with the seed of its place, `FILE` bytes long.
-    file: File,
-}
-
-/// The length of the file, and the seed of what is in it.
-const FILE: usize = 100_000;
-const FILE_SEED: u8 = 77;
-
-impl<'a> Driver<'a> {
-    pub fn new(
-        runtime: asock_runtime,
-        peers: &'a Peers,
-        totals: &'a Totals,
-        random: Random,
-    ) -> Driver<'a> {
-        Driver {
-            runtime,
-            peers,
-            totals,
-            random,
-            pool: Pool::new(),
-            file: a_file(),
-        }
-    }
-
+impl Driver<'_> {
     /// Any of them, to its end.
     pub fn session(&mut self) {
         match self.random.below(13) {
@@ -60,130 +25,6 @@ impl<'a> Driver<'a> {
             _ => self.names(),
         }
         self.pool.settle(self.totals);
-    }
-
-    fn open(&mut self, kind: u32) -> asock_socket {
-        let mut socket = 0;
-        // SAFETY: it may be written.
-        let status = unsafe { asock_open(self.runtime, kind, &raw mut socket) };
-        assert_eq!(status, ASOCK_OK);
-        socket
-    }
-
-    fn connect_to(&mut self, socket: asock_socket, address: SocketAddr) -> usize {
-        let host = CString::new(address.ip().to_string()).expect("no zero inside");
-        self.pool.begin(Vec::new(), |call| {
-            let (callback, user_data, op) = (call.callback, call.user_data, call.op);
-            // SAFETY: the host ends with a zero, and the entry outlives the operation.
-            unsafe {
-                asock_begin_connect(
-                    socket,
-                    host.as_ptr(),
-                    address.port(),
-                    callback,
-                    user_data,
-                    op,
-                )
-            }
-        })
-    }
-
-    /// A socket on its way to a peer that will play that part, with the header as its first send.
-    fn connect(&mut self, part: Part, seed: u8, count: usize) -> (asock_socket, usize) {
-        let socket = self.open(ASOCK_STREAM);
-        let address = self.peers.address(self.random.below(8));
-        let connect = self.connect_to(socket, address);
-        self.send(socket, header(part, seed, count as u32), 0);
-        (socket, connect)
-    }
-
-    fn send(&mut self, socket: asock_socket, bytes: Vec<u8>, flags: u32) -> usize {
-        self.pool.begin(bytes, |call| {
-            let Call {
-                buffer,
-                length,
-                callback,
-                user_data,
-                op,
-                ..
-            } = call;
-            // SAFETY: the entry and its buffer outlive the operation.
-            unsafe { asock_begin_send(socket, buffer, length, flags, callback, user_data, op) }
-        })
-    }
-
-    fn receive(&mut self, socket: asock_socket, length: usize, flags: u32) -> usize {
-        self.pool.begin(vec![0; length], |call| {
-            let Call {
-                buffer,
-                length,
-                callback,
-                user_data,
-                op,
-                ..
-            } = call;
-            // SAFETY: the entry and its buffer outlive the operation.
-            unsafe { asock_begin_receive(socket, buffer, length, flags, callback, user_data, op) }
-        })
-    }
-
-    fn begin_close(&mut self, socket: asock_socket, flags: u32) -> usize {
-        self.pool.begin(Vec::new(), |call| {
-            // SAFETY: the entry outlives the operation.
-            unsafe { asock_begin_close(socket, flags, call.callback, call.user_data, call.op) }
-        })
-    }
-
-    fn timer(&mut self, delay_ms: u64) -> usize {
-        let runtime = self.runtime;
-        self.pool.begin(Vec::new(), |call| {
-            // SAFETY: the entry outlives the operation.
-            unsafe { asock_begin_timer(runtime, delay_ms, call.callback, call.user_data, call.op) }
-        })
-    }
-
-    /// Any way of closing. That it is over is seen at the session's end.
-    fn close(&mut self, socket: asock_socket) {
-        match self.random.below(4) {
-            0 => assert_eq!(asock_close(socket), ASOCK_OK),
-            way => {
-                let flags = [0, ASOCK_CLOSE_DRAIN, ASOCK_CLOSE_RESET][way - 1];
-                let close = self.begin_close(socket, flags);
-                let end = self.pool.end(close);
-                assert_eq!(end.status, ASOCK_OK, "a close");
-            }
-        }
-    }
-
-    fn expect(&self, number: usize, status: asock_status) -> usize {
-        let end = self.pool.end(number);
-        assert_eq!(end.status, status, "{end:?}");
-        end.bytes
-    }
-
-    /// Compares what a receive has brought with the stream, and gives the place behind it.
-    fn compare(&mut self, number: usize, end: End, seed: u8, place: usize) -> usize {
-        let bytes = &self.pool.bytes(number)[..end.bytes];
-        let wrong = (0..end.bytes).find(|&at| bytes[at] != byte_at(seed, place + at));
-        assert_eq!(
-            wrong, None,
-            "a byte is not what it should be, {place} before it"
-        );
-        self.totals
-            .bytes
-            .fetch_add(end.bytes as u64, Ordering::Relaxed);
-        self.pool.give_back(number);
-        place + end.bytes
-    }
-
-    /// An operation is taken back, now or by a deadline; it may be over already.
-    fn take_back(&mut self, number: usize) {
-        let op = self.pool.op(number);
-        let status = match self.random.below(2) {
-            0 => asock_cancel(op),
-            _ => asock_set_deadline(op, self.random.below(3) as i64),
-        };
-        assert!(matches!(status, ASOCK_OK | ASOCK_BAD_HANDLE), "{status}");
     }
 
     /// Bytes go there and back. Receives that are taken back on the way take none with them.
@@ -363,14 +204,14 @@ impl<'a> Driver<'a> {
 
     /// Connects that come to nothing, and one that is taken back.
     fn refused(&mut self) {
-        let nobody = std::net::UdpSocket::bind("127.0.0.1:0").expect("loopback is there");
-        let address = nobody.local_addr().expect("has one"); // Taken, but not for streams.
+        let (deaf, address) = self.bound(ASOCK_STREAM); // It never listens, and keeps the port from others.
         let socket = self.open(ASOCK_STREAM);
         for _ in 0..1 + self.random.below(3) {
-            let connect = self.connect_to(socket, address);
+            let connect = self.connect_address(socket, &address);
             self.expect(connect, ASOCK_CONNECTION_REFUSED);
         }
         self.close(socket);
+        self.close(deaf);
         let socket = self.open(ASOCK_STREAM);
         let address = self.peers.address(self.random.below(8));
         let connect = self.connect_to(socket, address);
@@ -407,66 +248,43 @@ impl<'a> Driver<'a> {
 
     /// Datagrams between two sockets of ours; loopback loses none of so few.
     fn datagrams(&mut self) {
-        let [here, there] = [0, 1].map(|_| {
-            let socket = self.open(ASOCK_DATAGRAM);
-            // SAFETY: the host ends with a zero.
-            let status = unsafe { asock_bind(socket, c"127.0.0.1".as_ptr(), 0) };
-            assert_eq!(status, ASOCK_OK);
-            socket
-        });
-        // SAFETY: a struct of integers may be all zero.
-        let mut addresses: [asock_address; 2] = unsafe { std::mem::zeroed() };
-        for (socket, address) in [here, there].into_iter().zip(&mut addresses) {
-            // SAFETY: it may be written.
-            assert_eq!(unsafe { asock_local_address(socket, address) }, ASOCK_OK);
-        }
+        let [(here, from), (there, to)] = [0, 1].map(|_| self.bound(ASOCK_DATAGRAM));
         let seed = self.random.next() as u8;
         for _ in 0..1 + self.random.below(20) {
             let length = self.random.below(1400);
-            let receive = self.pool.begin(vec![0; 1500], |call| {
-                let Call {
-                    buffer,
-                    length,
-                    address,
-                    callback,
-                    user_data,
-                    op,
-                } = call;
-                // SAFETY: the entry, its buffer and its address outlive the operation.
-                unsafe {
-                    asock_begin_receive_from(
-                        there, buffer, length, 0, address, callback, user_data, op,
-                    )
-                }
-            });
-            let to = addresses[1];
-            let send = self.pool.begin(stretch(seed, 0, length), |call| {
-                let Call {
-                    buffer,
-                    length,
-                    callback,
-                    user_data,
-                    op,
-                    ..
-                } = call;
-                // SAFETY: the entry and its buffer outlive the operation; the address is copied.
-                unsafe {
-                    asock_begin_send_to(
-                        here,
-                        buffer,
-                        length,
-                        0,
-                        &raw const to,
-                        callback,
-                        user_data,
-                        op,
-                    )
-                }
-            });
+            let receive = self.pool.begin(
+                vec![0; 1500],
+                |(buffer, length, address), (callback, user_data, op)| {
+                    // SAFETY: the entry, its buffer and its address outlive the operation.
+                    unsafe {
+                        asock_begin_receive_from(
+                            there, buffer, length, 0, address, callback, user_data, op,
+                        )
+                    }
+                },
+            );
+            let send = self.pool.begin(
+                stretch(seed, 0, length),
+                |(buffer, length, _), (callback, user_data, op)| {
+                    // SAFETY: the entry and its buffer outlive the operation; the address is copied.
+                    unsafe {
+                        asock_begin_send_to(
+                            here,
+                            buffer,
+                            length,
+                            0,
+                            &raw const to,
+                            callback,
+                            user_data,
+                            op,
+                        )
+                    }
+                },
+            );
             assert_eq!(self.expect(send, ASOCK_OK), length);
             let end = self.pool.end(receive);
             assert_eq!((end.status, end.bytes), (ASOCK_OK, length));
-            assert_eq!(self.pool.address(receive).storage, addresses[0].storage);
+            assert_eq!(self.pool.address(receive).storage, from.storage);
             self.compare(receive, end, seed, 0);
         }
         let waiting = self.receive(there, 100, 0);
@@ -477,31 +295,15 @@ impl<'a> Driver<'a> {
 
     /// Both ends are ours: accepted connections, vectored calls one way and a file the other.
     fn served(&mut self) {
-        let listener = self.open(ASOCK_STREAM);
-        // Connections that have just ended hold on to their ports.
-        let reused = asock_set_option(listener, ASOCK_OPTION_REUSE_ADDRESS, 1);
-        assert_eq!(reused, ASOCK_OK);
-        // SAFETY: the host ends with a zero.
-        let bound = unsafe { asock_bind(listener, c"127.0.0.1".as_ptr(), 0) };
-        assert_eq!((bound, asock_listen(listener, 16)), (ASOCK_OK, ASOCK_OK));
-        // SAFETY: a struct of integers may be all zero.
-        let mut address: asock_address = unsafe { std::mem::zeroed() };
-        // SAFETY: it may be written.
-        let told = unsafe { asock_local_address(listener, &raw mut address) };
-        assert_eq!(told, ASOCK_OK);
+        let (listener, address) = self.bound(ASOCK_STREAM);
+        assert_eq!(asock_listen(listener, 16), ASOCK_OK);
         let (count, length) = (1 + self.random.below(4), 3 + self.random.below(30_000));
         let seed = self.random.next() as u8;
         let accepts: Vec<_> = (0..=count).map(|_| self.accept(listener)).collect();
         let mut clients = Vec::new();
         for _ in 0..count {
             let client = self.open(ASOCK_STREAM);
-            self.pool.begin(Vec::new(), |call| {
-                let (callback, user_data, op) = (call.callback, call.user_data, call.op);
-                // SAFETY: the address is copied, and the entry outlives the operation.
-                unsafe {
-                    asock_begin_connect_address(client, &raw const address, callback, user_data, op)
-                }
-            });
+            self.connect_address(client, &address);
             self.vectored(client, stretch(seed, 0, length), true);
             clients.push((client, self.receive(client, FILE, ASOCK_RECEIVE_ALL)));
         }
@@ -513,8 +315,7 @@ impl<'a> Driver<'a> {
             assert_eq!((received.status, received.bytes), (ASOCK_OK, length));
             self.compare(receive, received, seed, 0);
             let file = i64::from(self.file.as_raw_fd());
-            let send = self.pool.begin(Vec::new(), |call| {
-                let (callback, user_data, op) = (call.callback, call.user_data, call.op);
+            let send = self.pool.begin(Vec::new(), |_, (callback, user_data, op)| {
                 let length = FILE as u64;
                 // SAFETY: the file stays open, and the entry outlives the operation.
                 unsafe {
@@ -534,45 +335,6 @@ impl<'a> Driver<'a> {
         self.close(listener);
     }
 
-    fn accept(&mut self, listener: asock_socket) -> usize {
-        self.pool.begin(Vec::new(), |call| {
-            // SAFETY: the entry outlives the operation.
-            unsafe { asock_begin_accept(listener, call.callback, call.user_data, call.op) }
-        })
-    }
-
-    /// Sends the bytes in three pieces, or fills them.
-    fn vectored(&mut self, socket: asock_socket, bytes: Vec<u8>, sends: bool) -> usize {
-        let cut = self.random.below(bytes.len());
-        self.pool.begin(bytes, |call| {
-            let (callback, user_data, op) = (call.callback, call.user_data, call.op);
-            let piece = |from: usize, to: usize| asock_buffer {
-                data: call.buffer.cast::<u8>().wrapping_add(from).cast(),
-                length: to - from,
-            };
-            let pieces = [
-                piece(0, cut / 2),
-                piece(cut / 2, cut),
-                piece(cut, call.length),
-            ];
-            let pieces = pieces.as_ptr();
-            // SAFETY: the array is copied; the entry and its buffer outlive the operation.
-            unsafe {
-                match sends {
-                    true => {
-                        asock_begin_send_vectored(socket, pieces, 3, 0, callback, user_data, op)
-                    }
-                    false => {
-                        let flags = ASOCK_RECEIVE_ALL;
-                        asock_begin_receive_vectored(
-                            socket, pieces, 3, flags, callback, user_data, op,
-                        )
-                    }
-                }
-            }
-        })
-    }
-
     fn names(&mut self) {
         let (runtime, mut found) = (self.runtime, Vec::new());
         found.resize_with(4, || {
@@ -580,8 +342,7 @@ impl<'a> Driver<'a> {
             unsafe { std::mem::zeroed::<asock_address>() }
         });
         let room = found.as_mut_ptr();
-        let resolve = self.pool.begin(Vec::new(), |call| {
-            let (callback, user_data, op) = (call.callback, call.user_data, call.op);
+        let resolve = self.pool.begin(Vec::new(), |_, (callback, user_data, op)| {
             // SAFETY: the host ends with a zero; the room and the entry outlive the operation.
             unsafe {
                 asock_begin_resolve(
@@ -599,19 +360,6 @@ impl<'a> Driver<'a> {
         self.expect(resolve, ASOCK_OK);
         assert_eq!(asock_address_port_of(&found[0]), 80);
     }
-}
-
-/// A file without a name.
-fn a_file() -> File {
-    // SAFETY: the name ends with a zero; the descriptor is new, and owned from here on.
-    let mut file = unsafe {
-        let number = libc::memfd_create(c"soak".as_ptr(), libc::MFD_CLOEXEC);
-        assert!(number >= 0);
-        File::from_raw_fd(number)
-    };
-    file.write_all(&stretch(FILE_SEED, 0, FILE))
-        .expect("memory is there");
-    file
 }
 
 fn asock_address_port_of(address: &asock_address) -> u16 {
