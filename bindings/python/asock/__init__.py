@@ -16,9 +16,10 @@ Failures are exceptions of the builtin classes (ConnectionRefusedError, TimeoutE
 from ._abi import library as _library
 from ._address import Address
 from ._errors import Error, Status
+from ._flags import CloseFlag, ReceiveFlag, SendFlag, Shutdown, SocketType
 from ._operation import AsyncResult
 from ._runtime import Backend, Runtime, Stats, default_runtime
-from ._socket import CloseFlag, ReceiveFlag, SendFlag, Shutdown, Socket, SocketType
+from ._socket import Socket
 
 #: The version of the library that was loaded.
 __version__: str = _library.asock_version_string().decode("ascii")

@@ -23,6 +23,11 @@ def number(value: object, what: str, least: int, most: int) -> int:
     return checked
 
 
+def flags(value: object) -> int:
+    """Bits as the library takes them; it refuses those that it does not know."""
+    return number(value, "flags", 0, 2**32 - 1)
+
+
 def seconds(value: Optional[SupportsFloat], what: str, positive: bool = False) -> Optional[float]:
     """A limit of time; None is none, and so is infinity."""
     if value is None:
