@@ -461,32 +461,18 @@ fn they_are_delivered_in_every_way() {
     let received = end(op);
     assert_eq!((received.kind, received.bytes), (ASOCK_KIND_RECEIVE, 3));
     assert_eq!(joined(&room), b"abc\0\0\0\0");
-    let array = array_of(&out);
-    // SAFETY: the memory outlives the runtime.
-    let status = unsafe {
-        let (first, none) = (array.as_ptr(), null_mut());
-        asock_begin_send_vectored(socket, first, array.len(), 0, None, none, null_mut())
-    };
+    let status = try_untold_vectored(asock_begin_send_vectored, socket, &out);
     assert_eq!(status, ASOCK_OK);
     assert_eq!(read_exactly(&mut peer, 10), b"0123456789");
     // Nobody could see the result of such a receive.
-    let array = array_of(&room);
-    // SAFETY: as above.
-    let status = unsafe {
-        let (first, none) = (array.as_ptr(), null_mut());
-        asock_begin_receive_vectored(socket, first, array.len(), 0, None, none, null_mut())
-    };
+    let status = try_untold_vectored(asock_begin_receive_vectored, socket, &room);
     assert_eq!(status, ASOCK_INVALID_ARGUMENT);
     runtime.stop();
 
     let runtime = Runtime::on_poll();
     let (socket, mut peer) = pair(&runtime);
     peer.write_all(b"abc").expect("it is open");
-    // SAFETY: as above.
-    let status = unsafe {
-        let (first, none) = (array.as_ptr(), null_mut());
-        asock_begin_receive_vectored(socket, first, array.len(), 0, None, none, null_mut())
-    };
+    let status = try_untold_vectored(asock_begin_receive_vectored, socket, &room);
     assert_eq!(status, ASOCK_OK);
     let (status, results) = poll(&runtime, -1, 1);
     assert_eq!((status, results.len()), (ASOCK_OK, 1));
@@ -580,30 +566,15 @@ fn bad_arrays_begin_nothing() {
         (null(), 0),
     ] {
         let user_data = recorder.user_data();
-        // SAFETY: such arrays are answered.
-        let statuses = unsafe {
-            [
-                asock_begin_send_vectored(
-                    socket,
-                    array,
-                    count,
-                    0,
-                    Some(record),
-                    user_data,
-                    null_mut(),
-                ),
-                asock_begin_receive_vectored(
-                    socket,
-                    array,
-                    count,
-                    0,
-                    Some(record),
-                    user_data,
-                    null_mut(),
-                ),
-            ]
-        };
-        assert_eq!(statuses, [ASOCK_INVALID_ARGUMENT; 2]);
+        for begin in [
+            asock_begin_send_vectored as Begin,
+            asock_begin_receive_vectored,
+        ] {
+            let none = null_mut();
+            // SAFETY: such arrays are answered.
+            let status = unsafe { begin(socket, array, count, 0, Some(record), user_data, none) };
+            assert_eq!(status, ASOCK_INVALID_ARGUMENT);
+        }
     }
     assert_eq!(runtime.stats().operations_begun, 1, "the connect");
 }

@@ -47,7 +47,7 @@ pub fn array_of(pieces: &[Memory]) -> Vec<asock_buffer> {
 }
 
 /// The call that begins a vectored operation; both have the same arguments.
-type Begin = unsafe extern "C" fn(
+pub type Begin = unsafe extern "C" fn(
     asock_socket,
     *const asock_buffer,
     usize,
@@ -132,6 +132,23 @@ impl Recorder {
         );
         bytes.truncate(completion.bytes);
         (completion, bytes)
+    }
+}
+
+/// A vectored call that nobody is told of, whatever it answers. The memory must outlive the operation.
+pub fn try_untold_vectored(begin: Begin, socket: asock_socket, pieces: &[Memory]) -> asock_status {
+    let (array, none) = (array_of(pieces), null_mut());
+    // SAFETY: the caller keeps the memory; the array is read during the call.
+    unsafe {
+        begin(
+            socket,
+            array.as_ptr(),
+            array.len(),
+            0,
+            None,
+            none,
+            null_mut(),
+        )
     }
 }
 
