@@ -55,6 +55,23 @@ fn zero_names_no_socket_and_no_operation() {
     assert_bad(0, "zero", |kind, _| kind == Kind::Runtime);
 }
 
+/// The only socket and the only operation of a runtime are as they were. They are closed and ended with that.
+#[track_caller]
+fn assert_unharmed(runtime: &Runtime, socket: asock_socket, op: asock_op) {
+    let stats = runtime.stats();
+    assert_eq!((stats.sockets_open, stats.operations_pending), (1, 1));
+    assert_eq!(
+        (asock_close(socket), asock_cancel(op)),
+        (ASOCK_OK, ASOCK_OK)
+    );
+    // A result that is never collected stays, and then its handle is a real one for the other tests.
+    let expected = match runtime.delivers_on_poll() {
+        true => ASOCK_INVALID_STATE,
+        false => ASOCK_OK,
+    };
+    assert_eq!(asock_forget(op), expected);
+}
+
 #[test]
 fn handles_of_another_kind_are_refused() {
     let _alone = alone();
@@ -66,19 +83,7 @@ fn handles_of_another_kind_are_refused() {
         });
         assert_bad(socket, "a socket", |kind, _| kind == Kind::Socket);
         assert_bad(op, "an operation", |kind, _| kind == Kind::Op);
-        // They have not been harmed.
-        let stats = runtime.stats();
-        assert_eq!((stats.sockets_open, stats.operations_pending), (1, 1));
-        assert_eq!(
-            (asock_close(socket), asock_cancel(op)),
-            (ASOCK_OK, ASOCK_OK)
-        );
-        // A result that is never collected stays, and then its handle is a real one for the other tests.
-        let expected = match runtime.delivers_on_poll() {
-            true => ASOCK_INVALID_STATE,
-            false => ASOCK_OK,
-        };
-        assert_eq!(asock_forget(op), expected);
+        assert_unharmed(&runtime, socket, op);
     });
 }
 
@@ -148,19 +153,8 @@ fn handles_that_were_never_issued_are_refused() {
             assert_bad(handle, "a limit", none);
         }
         assert_bad(op + 1, "the next of its place", none);
-        let stats = runtime.stats();
-        assert_eq!((stats.sockets_open, stats.operations_pending), (1, 1));
-        assert_eq!(stats.operations_begun, 1);
-        assert_eq!(
-            (asock_close(socket), asock_cancel(op)),
-            (ASOCK_OK, ASOCK_OK)
-        );
-        // A result that is never collected stays, and then its handle is a real one for the other tests.
-        let expected = match runtime.delivers_on_poll() {
-            true => ASOCK_INVALID_STATE,
-            false => ASOCK_OK,
-        };
-        assert_eq!(asock_forget(op), expected);
+        assert_eq!(runtime.stats().operations_begun, 1);
+        assert_unharmed(&runtime, socket, op);
     });
 }
 

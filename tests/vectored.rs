@@ -340,7 +340,7 @@ fn a_cut_receive_keeps_its_bytes() {
 /// Each of the ways in which a socket or its runtime ends.
 #[test]
 fn close_drain_and_stop_end_them_once() {
-    for way in 0..4 {
+    for (expected, closes, end) in ENDINGS {
         on_both(|runtime| {
             let recorder = runtime.recorder();
             let (socket, mut peer) = narrow_pair(&runtime);
@@ -351,32 +351,15 @@ fn close_drain_and_stop_end_them_once() {
             peer.write_all(b"abc").expect("it is open");
             until("it is there", || joined(&room)[2] == b'c');
             wait_stuck(&runtime, socket, bytes.len());
-            let expected = match way {
-                0 => {
-                    assert_eq!(asock_close(socket), ASOCK_OK);
-                    ASOCK_CLOSED
-                }
-                1 => {
-                    recorder.close(socket, ASOCK_CLOSE_RESET);
-                    ASOCK_CLOSED
-                }
-                2 => {
-                    assert_eq!(asock_runtime_drain(runtime.handle()), ASOCK_OK);
-                    ASOCK_STOPPED
-                }
-                _ => {
-                    runtime.stop();
-                    ASOCK_STOPPED
-                }
-            };
-            let end = recorder.completion_of(sent);
-            end.expect(ASOCK_KIND_SEND, expected);
-            assert!(end.bytes > 0 && end.bytes < bytes.len());
-            let end = recorder.completion_of(received);
-            end.expect(ASOCK_KIND_RECEIVE, expected);
-            assert_eq!(end.bytes, 3);
+            end(&runtime, &recorder, socket);
+            let sent = recorder.completion_of(sent);
+            sent.expect(ASOCK_KIND_SEND, expected);
+            assert!(sent.bytes > 0 && sent.bytes < bytes.len());
+            let received = recorder.completion_of(received);
+            received.expect(ASOCK_KIND_RECEIVE, expected);
+            assert_eq!(received.bytes, 3);
             runtime.stop_if_running();
-            assert_eq!(recorder.count(), 2 + usize::from(way == 1));
+            assert_eq!(recorder.count(), 2 + closes);
         });
     }
 }

@@ -212,6 +212,27 @@ pub const CUTS: [(asock_status, fn(asock_op)); 2] = [
     }),
 ];
 
+/// What ends all that is pending on a socket.
+pub type Ending = fn(&Runtime, &Recorder, asock_socket);
+
+/// Each of the ways in which a socket or its runtime ends: the status that it gives to what is pending, how many completions
+/// of its own it brings, and what does it.
+pub const ENDINGS: [(asock_status, usize, Ending); 5] = [
+    (ASOCK_CLOSED, 0, |_, _, socket| {
+        assert_eq!(asock_close(socket), ASOCK_OK);
+    }),
+    (ASOCK_CLOSED, 1, |_, recorder, socket| {
+        recorder.close(socket, 0);
+    }),
+    (ASOCK_CLOSED, 1, |_, recorder, socket| {
+        recorder.close(socket, ASOCK_CLOSE_RESET);
+    }),
+    (ASOCK_STOPPED, 0, |runtime, _, _| {
+        assert_eq!(asock_runtime_drain(runtime.handle()), ASOCK_OK);
+    }),
+    (ASOCK_STOPPED, 0, |runtime, _, _| runtime.stop()),
+];
+
 /// When something is due that was begun with a delay: the call took a moment, so it is a span.
 #[derive(Clone, Copy)]
 pub struct Due {
