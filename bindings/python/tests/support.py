@@ -15,8 +15,9 @@ import subprocess
 import sys
 import threading
 import time
+import unittest
 from pathlib import Path
-from typing import Any, Callable, Iterator, List, Optional, Tuple, TypeVar
+from typing import Any, Callable, Iterable, Iterator, List, Optional, Tuple, TypeVar
 
 import asock
 
@@ -31,6 +32,9 @@ T = TypeVar("T")
 WAYS = ("end", "callback", "poll", "await")
 
 Serve = Callable[[socket.socket], None]
+
+#: A call that is refused, with an exception of that type, and of the library's with that status.
+Refusal = Tuple[Callable[[], object], type, Optional[asock.Status]]
 
 
 @contextlib.contextmanager
@@ -153,6 +157,19 @@ def outcome(
     assert done.wait(LIMIT), "no callback"
     assert len(ended) == 1, "one callback"
     return ended[0]()
+
+
+def assert_refused(test: unittest.TestCase, cases: Iterable[Refusal]) -> None:
+    for number, (call, kind, status) in enumerate(cases):
+        with test.subTest(case=number):
+            try:
+                call()
+            except Exception as error:
+                test.assertIsInstance(error, kind)
+                test.assertEqual(getattr(error, "status", None), status)
+                test.assertEqual(isinstance(error, asock.Error), status is not None)
+            else:
+                test.fail("not refused")
 
 
 def raised(error: BaseException) -> Any:

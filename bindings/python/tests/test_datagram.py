@@ -7,12 +7,12 @@ import random
 import socket
 import tempfile
 import unittest
-from typing import Any, Callable, List, Optional, Tuple
+from typing import Any, List, Optional, Tuple
 
 import asock
 from asock import Status
 
-from .support import LIMIT, WAYS, outcome, runtime_for
+from .support import LIMIT, WAYS, Refusal, assert_refused, outcome, runtime_for
 
 DATAGRAM = asock.SocketType.DATAGRAM
 
@@ -238,7 +238,7 @@ class Edges(unittest.TestCase):
             here = address_of(ours)
             buffer = bytearray(4)
             receive = unbound.begin_receive_from(1)
-            cases: List[Tuple[Callable[[], object], type, Optional[Status]]] = [
+            cases: List[Refusal] = [
                 (lambda: ours.begin_send_to(buffer, "127.0.0.1:1"), TypeError, None),  # type: ignore[arg-type]
                 (lambda: ours.begin_send_to(buffer, ("127.0.0.1",)), TypeError, None),
                 (lambda: ours.begin_send_to(buffer, ("127.0.0.1", 0)), ValueError, None),
@@ -258,16 +258,7 @@ class Edges(unittest.TestCase):
                 (lambda: ours.leave_group("224.0.0.251"), OSError, Status.ADDRESS_NOT_AVAILABLE),
                 (lambda: unbound.join_group("224.0.0.251"), RuntimeError, Status.INVALID_STATE),
             ]
-            for number, (call, kind, status) in enumerate(cases):
-                with self.subTest(case=number):
-                    try:
-                        call()
-                    except Exception as error:
-                        self.assertIsInstance(error, kind)
-                        self.assertEqual(getattr(error, "status", None), status)
-                        self.assertEqual(isinstance(error, asock.Error), status is not None)
-                    else:
-                        self.fail("not refused")
+            assert_refused(self, cases)
             buffer.append(1)  # Nothing holds it.
 
 

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, Callable, List, Tuple
 import asock
 from asock import Status
 
-from .support import LIMIT, WAYS, echo, outcome, runtime_for, serving, silent
+from .support import LIMIT, WAYS, Refusal, assert_refused, echo, outcome, runtime_for, serving, silent
 from .test_server import pair, received
 
 
@@ -191,7 +191,7 @@ class Files(unittest.TestCase):
         gone = os.dup(reader)
         os.close(gone)
         with ours, plain, asock.Socket() as unconnected:
-            cases: List[Tuple[Callable[[], object], type, object]] = [
+            cases: List[Refusal] = [
                 (lambda: ours.begin_send_file("path"), TypeError, None),
                 (lambda: ours.begin_send_file(True), TypeError, None),
                 (lambda: ours.begin_send_file(io.BytesIO(b"x")), io.UnsupportedOperation, None),
@@ -206,15 +206,7 @@ class Files(unittest.TestCase):
                     Status.NOT_CONNECTED,
                 ),
             ]
-            for number, (call, kind, status) in enumerate(cases):
-                with self.subTest(case=number):
-                    try:
-                        call()
-                    except Exception as error:
-                        self.assertIsInstance(error, kind)
-                        self.assertEqual(getattr(error, "status", None), status)
-                    else:
-                        self.fail("not refused")
+            assert_refused(self, cases)
             send = ours.begin_send_file(self.file, offset=9_000, length=5_000)
             with self.assertRaises(ValueError) as caught:
                 ours.end_send(send)

@@ -14,13 +14,13 @@ import threading
 import unittest
 import warnings
 from pathlib import Path
-from typing import Callable, List, Optional, Tuple
+from typing import List, Optional, Tuple
 from unittest import mock
 
 import asock
 from asock import Status
 
-from .support import LIMIT, WAYS, echo, eventually, outcome, runtime_for, serving
+from .support import LIMIT, WAYS, Refusal, assert_refused, echo, eventually, outcome, runtime_for, serving
 
 
 def listening(runtime: Optional[asock.Runtime] = None, host: str = "127.0.0.1") -> asock.Socket:
@@ -150,7 +150,7 @@ class Accepts(unittest.TestCase):
     def test_what_is_refused(self) -> None:
         with asock.Socket() as client, listening() as listener:
             accept = client.begin_accept()
-            cases: List[Tuple[Callable[[], object], type, Optional[Status]]] = [
+            cases: List[Refusal] = [
                 (client.listen, RuntimeError, Status.INVALID_STATE),
                 (lambda: client.end_accept(accept), RuntimeError, Status.INVALID_STATE),
                 (lambda: client.bind("localhost", 1), ValueError, Status.INVALID_ARGUMENT),
@@ -166,16 +166,7 @@ class Accepts(unittest.TestCase):
                 (lambda: listener.begin_accept(1), TypeError, None),  # type: ignore[arg-type]
                 (lambda: asock.Socket(type=7), ValueError, None),
             ]
-            for number, (call, kind, status) in enumerate(cases):
-                with self.subTest(case=number):
-                    try:
-                        call()
-                    except Exception as error:
-                        self.assertIsInstance(error, kind)
-                        self.assertEqual(getattr(error, "status", None), status)
-                        self.assertEqual(isinstance(error, asock.Error), status is not None)
-                    else:
-                        self.fail("not refused")
+            assert_refused(self, cases)
 
     def test_any_address_of_both_families(self) -> None:
         listener = asock.Socket()
