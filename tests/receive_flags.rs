@@ -14,7 +14,7 @@ use std::sync::Arc;
 /// Waits until a pending receive has taken in so many bytes, of which none is zero.
 fn until_filled(room: &Memory, count: usize) {
     until("a part has arrived", || {
-        room.bytes()[..count].iter().all(|byte| *byte != 0)
+        room.peek()[..count].iter().all(|byte| *byte != 0)
     });
 }
 

@@ -324,7 +324,7 @@ fn a_cut_receive_keeps_its_bytes() {
             let pieces = rooms(&[4, 0, 4, 4]);
             let op = recorder.receive_pieces(socket, &pieces, ASOCK_RECEIVE_ALL);
             peer.write_all(b"abcdefghi").expect("it is open");
-            until("it is there", || joined(&pieces)[8] == b'i');
+            until("it is there", || peeked(&pieces)[8] == b'i');
             end(op);
             let completion = recorder.completion_of(op);
             completion.expect(ASOCK_KIND_RECEIVE, status);
@@ -349,7 +349,7 @@ fn close_drain_and_stop_end_them_once() {
             let room = rooms(&[2, 100]);
             let received = recorder.receive_pieces(socket, &room, ASOCK_RECEIVE_ALL);
             peer.write_all(b"abc").expect("it is open");
-            until("it is there", || joined(&room)[2] == b'c');
+            until("it is there", || peeked(&room)[2] == b'c');
             wait_stuck(&runtime, socket, bytes.len());
             end(&runtime, &recorder, socket);
             let sent = recorder.completion_of(sent);

@@ -31,9 +31,9 @@ impl Sender {
         unsafe { self.pointer().read() }
     }
 
-    /// Nobody has written there.
+    /// Nobody has written there, be it the library's still or not.
     pub fn is_untouched(&self) -> bool {
-        self.0.bytes().iter().all(|byte| *byte == 0x77)
+        self.0.peek().iter().all(|byte| *byte == 0x77)
     }
 
     pub fn memory(&self) -> &Memory {

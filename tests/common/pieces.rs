@@ -34,6 +34,11 @@ pub fn joined(pieces: &[Memory]) -> Vec<u8> {
     pieces.iter().flat_map(Memory::bytes).collect()
 }
 
+/// What the pieces hold while they are the library's.
+pub fn peeked(pieces: &[Memory]) -> Vec<u8> {
+    pieces.iter().flat_map(Memory::peek).collect()
+}
+
 /// The array that the library is given; it is copied.
 pub fn array_of(pieces: &[Memory]) -> Vec<asock_buffer> {
     let piece = |memory: &Memory| asock_buffer {
