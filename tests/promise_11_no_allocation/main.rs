@@ -23,7 +23,8 @@ static COUNTING: Counting = Counting;
 fn the_steady_state_allocates_nothing() {
     let before = allocations();
     drop(std::hint::black_box(Box::new(1)));
-    assert_eq!(allocations() - before, 1, "the allocator counts");
+    // The thread that runs the tests has just started this one, and may not be done with that.
+    assert!(allocations() > before, "the allocator counts");
     for told in told::EACH {
         for time_limits in [false, true] {
             let what = format!("told by {told:?}, with time limits: {time_limits}");
