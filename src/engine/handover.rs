@@ -143,6 +143,7 @@ impl<T: Default> SeatSide<T> {
     }
 
     /// The record, which the seat has.
+    #[inline(always)]
     pub fn at(&mut self, id: u32) -> &mut T {
         let hold = self.hold(id);
         assert!(!hold.is_with_worker(id).load(Ordering::Acquire));

@@ -86,6 +86,7 @@ impl Shared {
     }
 
     /// Puts an operation that is just begun into the inbox.
+    #[inline(always)]
     pub fn link_begun(&mut self, id: u32, socket: u32, collected: bool) {
         let state = self.operations.at(id);
         state.socket = socket;

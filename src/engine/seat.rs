@@ -181,6 +181,7 @@ impl Seat {
 
     /// Frees the slots of the operations whose calls have returned, so that the next ones are begun
     /// in places that are still in the cache.
+    #[inline(always)]
     pub fn reclaim(&self, shared: &mut Shared) {
         let returned = self.returned.load(Ordering::Acquire);
         while shared.reclaimed != returned {
@@ -391,6 +392,7 @@ pub struct Completed {
 
 impl Shared {
     /// A slot for a new operation, as the handle that names it.
+    #[inline(always)]
     pub fn new_operation(&mut self) -> Result<Handle, OutOfMemory> {
         if !self.operations.has_free() {
             self.grow_operations()?;
@@ -400,6 +402,7 @@ impl Shared {
     }
 
     /// Makes room for more operations.
+    #[cold]
     pub fn grow_operations(&mut self) -> Result<(), OutOfMemory> {
         let chunk = self.operations.grow()?;
         self.records.grow(chunk).inspect_err(|_| {

@@ -68,6 +68,18 @@ pub enum Host<'a> {
 /// the worker can see the operation. Gives its handle.
 pub(super) fn submit(
     seat: &Seat,
+    shared: MutexGuard<'_, Shared>,
+    socket: Option<Handle>,
+    draft: Draft,
+    notify: &Notify,
+) -> Answer<Handle> {
+    submit_fast(seat, shared, socket, draft, notify)
+}
+
+/// As `submit`, for the operations that there are most of: made anew for each of them.
+#[inline(always)]
+fn submit_fast(
+    seat: &Seat,
     mut shared: MutexGuard<'_, Shared>,
     socket: Option<Handle>,
     mut draft: Draft,
@@ -260,7 +272,7 @@ pub(super) fn submit_send(
         timeout_ms,
         ..Draft::new(Kind::Send)
     };
-    submit(seat, shared, Some(handle), draft, notify).map(|_| ())
+    submit_fast(seat, shared, Some(handle), draft, notify).map(|_| ())
 }
 
 /// Takes the payload of an operation, if it has one, when nothing can fail any more.
@@ -312,7 +324,7 @@ pub(super) fn submit_receive(
         timeout_ms,
         ..Draft::new(Kind::Receive)
     };
-    submit(seat, shared, Some(handle), draft, notify).map(|_| ())
+    submit_fast(seat, shared, Some(handle), draft, notify).map(|_| ())
 }
 
 pub fn begin_close(socket: u64, flags: u32, notify: Notify) -> Answer<()> {
