@@ -49,8 +49,8 @@ struct State {
     descriptor: RawDescriptor,
     /// What the kernel has, by lane.
     lanes: [Held; 2],
-    /// Lanes that the engine wants back, a bit for each.
-    canceled: u8,
+    /// Lanes that the engine wants back, a bit for each; and `MISSED` and `EMPTY`.
+    marks: u8,
     /// Polls in a row that promised what a call did not find; see `poll_for`.
     futile: u8,
 }
@@ -65,12 +65,16 @@ impl State {
     }
 
     fn is_canceled(&self, lane: Lane) -> bool {
-        self.canceled & bit_of(lane) != 0
+        self.marks & bit_of(lane) != 0
     }
 }
 
-/// Set beside them: a cancel has not found what it was for, because that was between two places.
+/// A cancel has not found what it was for, because that was between two places.
 const MISSED: u8 = 1 << 2;
+/// The last receive has left nothing in the socket.
+const EMPTY: u8 = 1 << 3;
+/// Tells a receive to wait for an event before it looks: the system's `IORING_RECVSEND_POLL_FIRST`.
+const POLL_FIRST: u16 = 1;
 
 fn bit_of(lane: Lane) -> u8 {
     1 << lane as u8
@@ -210,8 +214,10 @@ impl UringDriver {
                     whole,
                     ..ReceiveFlags::default()
                 };
+                let poll_first = state.marks & EMPTY != 0 && !whole;
                 opcode::Recv::new(fd, buffer.pointer(), length_of(buffer.len()))
                     .flags(flags.bits())
+                    .ioprio(if poll_first { POLL_FIRST } else { 0 })
                     .build()
             }
             Request::Accept => {
@@ -268,7 +274,7 @@ impl UringDriver {
 
     pub fn cancel(&mut self, token: Token) -> Option<Outcome> {
         if let Some(state) = self.states.get_mut(token.socket) {
-            state.canceled |= bit_of(token.lane);
+            state.marks |= bit_of(token.lane);
         }
         let entry = opcode::AsyncCancel::new(pack(token)).build();
         if self.push(entry.user_data(CANCEL | pack(token))).is_err() {
@@ -281,7 +287,7 @@ impl UringDriver {
     fn note_missed(&mut self, token: Token) {
         if let Some(state) = self.states.get_mut(token.socket) {
             if state.is_canceled(token.lane) {
-                state.canceled |= MISSED;
+                state.marks |= MISSED;
                 self.missed = true;
             }
         }
@@ -294,10 +300,10 @@ impl UringDriver {
         }
         // It is rare, so it may take a look at all of them; and it must not need memory.
         let mut from = 0;
-        while let Some(socket) = self.states.find(from, |state| state.canceled & MISSED != 0) {
+        while let Some(socket) = self.states.find(from, |state| state.marks & MISSED != 0) {
             from = socket + 1;
             if let Some(state) = self.states.get_mut(socket) {
-                state.canceled &= !MISSED;
+                state.marks &= !MISSED;
             }
             for lane in [Lane::Output, Lane::Input] {
                 let state = self.states.get(socket);
@@ -365,20 +371,27 @@ impl UringDriver {
         loop {
             let completion = self.ring.completion().next()?;
             let (data, result) = (completion.user_data(), completion.result());
+            let flags = completion.flags();
             if data == WAKER {
-                self.armed &= cqueue::more(completion.flags());
+                self.armed &= cqueue::more(flags);
             } else if data & CANCEL != 0 {
                 if result < 0 {
                     self.note_missed(unpack(data & !CANCEL));
                 }
-            } else if let Some(done) = self.finish(unpack(data), result, requests) {
+            } else if let Some(done) = self.finish(unpack(data), result, flags, requests) {
                 return Some(done);
             }
         }
     }
 
     /// What a completion means; `None` when the kernel has the lane again.
-    fn finish(&mut self, token: Token, result: i32, requests: &impl Requests) -> Option<Done> {
+    fn finish(
+        &mut self,
+        token: Token,
+        result: i32,
+        flags: u32,
+        requests: &impl Requests,
+    ) -> Option<Done> {
         let state = self.states.get_mut(token.socket)?;
         let lane = token.lane as usize;
         let held = std::mem::take(&mut state.lanes[lane]);
@@ -400,6 +413,10 @@ impl UringDriver {
             Ok(_) if held == Held::Poll => return self.go_on(token, true, requests),
             Ok(bytes) => {
                 state.futile = 0;
+                if token.lane == Lane::Input {
+                    let empty = bytes > 0 && !cqueue::sock_nonempty(flags);
+                    state.marks = (state.marks & !EMPTY) | (EMPTY * u8::from(empty));
+                }
                 let mut callers = self.callers.iter();
                 if let Some((_, caller)) = callers.find(|own| own.0 == token.socket) {
                     self.peer = caller.address();
@@ -412,7 +429,7 @@ impl UringDriver {
 
     /// The kernel has nothing of the lane any more.
     fn over(&mut self, token: Token, outcome: Outcome) -> Option<Done> {
-        self.states.get_mut(token.socket)?.canceled &= !bit_of(token.lane);
+        self.states.get_mut(token.socket)?.marks &= !bit_of(token.lane);
         Some(Done { token, outcome })
     }
 

@@ -198,10 +198,7 @@ fn a_late_cancel_leaves_the_next_request_alone() {
 /// The numbers of the missed cancels.
 fn listed(driver: &UringDriver) -> Vec<u32> {
     let (mut list, mut from) = (Vec::new(), 0);
-    while let Some(number) = driver
-        .states
-        .find(from, |state| state.canceled & MISSED != 0)
-    {
+    while let Some(number) = driver.states.find(from, |state| state.marks & MISSED != 0) {
         list.push(number);
         from = number + 1;
     }
@@ -225,7 +222,7 @@ fn missed_cancels_are_kept_without_memory_and_made_again() {
     driver.note_missed(input(0));
     assert_eq!(listed(driver), [], "nobody wants that back");
     for socket in [0, 1, attempt] {
-        driver.states.get_mut(socket).expect("is there").canceled = bit_of(Lane::Input);
+        driver.states.get_mut(socket).expect("is there").marks = bit_of(Lane::Input);
         driver.note_missed(input(socket));
         driver.note_missed(input(socket));
     }
