@@ -207,6 +207,8 @@ fn nothing_that_was_begun_for_it_runs_in_the_next_one() {
                         break;
                     }
                 }
+                // Else these would keep the next runtime waiting where there are few processors.
+                std::thread::yield_now();
             });
         }
         for number in 0..=eras.len() {
