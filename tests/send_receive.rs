@@ -203,6 +203,33 @@ fn a_receive_takes_what_is_there_and_no_more() {
     });
 }
 
+/// After a receive that has emptied the socket the next one may find bytes, the end, or nothing yet.
+#[test]
+fn what_comes_between_two_receives_is_there_for_the_second() {
+    let runtime = Runtime::on_worker();
+    let (socket, mut peer) = pair(&runtime);
+    let (none, room) = (Memory::new(0), Memory::new(8));
+    let there = || assert_eq!(end(plain_receive(socket, &none, 0)).status, ASOCK_OK);
+    let received = || {
+        let result = end(plain_receive(socket, &room, 0));
+        assert_eq!(result.status, ASOCK_OK);
+        room.bytes()[..result.bytes].to_vec()
+    };
+    for piece in [b"ab", b"cd", b"ef"] {
+        peer.write_all(piece).expect("connected");
+        there();
+        assert_eq!(received(), piece);
+    }
+    let op = plain_receive(socket, &room, 0);
+    assert_pending(&runtime, op);
+    peer.write_all(b"gh").expect("connected");
+    assert_eq!(end(op).bytes, 2);
+    drop(peer);
+    there();
+    assert_eq!(received(), b"");
+    assert_eq!(received(), b"");
+}
+
 #[test]
 fn the_end_of_the_stream_is_repeated() {
     on_both(|runtime| {
