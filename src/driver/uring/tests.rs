@@ -304,3 +304,21 @@ fn a_send_that_waits_for_room_is_given_back() {
     peer.read_to_end(&mut received).expect("reads");
     assert_eq!(received.len(), sent);
 }
+
+/// After a panic nothing begins any more, also not what the kernel has not been given yet.
+#[test]
+fn what_is_abandoned_in_the_queue_never_begins() {
+    let Some(mut world) = World::new() else {
+        return;
+    };
+    let mut peer = world.connect(0);
+    peer.write_all(b"news").expect("writes");
+    world.receive(0);
+    world.driver.abandon();
+    assert_eq!(&world.asked.rooms.borrow()[&0][..4], [0; 4]);
+    let mut room: Box<[u8]> = vec![0; 8].into();
+    let descriptor = world.driver.descriptor(0).expect("has one");
+    let flags = ReceiveFlags::default();
+    let received = system::receive(descriptor, Buffer::of_box(&mut room), flags);
+    assert_eq!(received, Ok(4));
+}
