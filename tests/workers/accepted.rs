@@ -179,7 +179,8 @@ fn a_crowd_is_served_from_all_workers() {
                     let begun = asock_begin_receive(socket, room, 16, 0, Some(record), me, NULL_OP);
                     assert_eq!(begun, ASOCK_OK);
                     let begun = asock_begin_accept(result.socket, Some(record), me, NULL_OP);
-                    assert_eq!(begun, ASOCK_OK);
+                    // The last connection may have been served by now on another worker, and that is the end.
+                    assert!(matches!(begun, ASOCK_OK | ASOCK_STOPPED), "{begun}");
                 }
                 (ASOCK_KIND_RECEIVE, ASOCK_OK) if result.bytes > 0 => {
                     let (socket, me) = (result.socket, result.user_data);
