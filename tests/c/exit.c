@@ -171,9 +171,14 @@ static void running(void) {
 }
 
 static void running_on_poll(void) {
+  asock_op op;
+
   begin_thread(thread_dispatches, &on_poll);
   call(on_poll, takes_a_while);
   pthread_barrier_wait(&inside);
+  /* The worker goes on meanwhile. */
+  CHECK(asock_begin_timer(on_poll, 0, NULL, NULL, &op) == ASOCK_OK);
+  CHECK(asock_wait(op, -1) == ASOCK_OK);
 }
 
 static void blocked(void) {
