@@ -9,6 +9,7 @@
 
 use super::file::FileSend;
 use super::operation::Payload;
+use super::population::Leftover;
 use super::seat::{Seat, Service, Shared};
 use crate::driver::Outcome;
 use crate::foreign;
@@ -243,11 +244,15 @@ pub fn make_room(shared: &mut Shared, most: usize) -> Answer<()> {
     room.map_err(|_| Status::OutOfMemory)
 }
 
-/// An operation is over, and with it the use of its payload, be it a file or a message.
-pub fn use_again(shared: &mut Shared, payload: Box<Payload>) {
+/// An operation is over, and with it the use of its payload, be it a file or a message. A file is
+/// given back: it is still to be released, which may start a thread, and so not under the lock.
+pub fn use_again(shared: &mut Shared, payload: Box<Payload>) -> Option<Leftover> {
     match (&*payload, &shared.files) {
-        (Payload::File(_), Some(files)) => files.release(payload),
-        _ => shared.messages.give_back(payload),
+        (Payload::File(_), Some(files)) => Some(Leftover::File(files.clone(), payload)),
+        _ => {
+            shared.messages.give_back(payload);
+            None
+        }
     }
 }
 

@@ -6,7 +6,8 @@
 //! nobody counts it, until a connection fills it.
 
 use super::arrival::Standing;
-use super::operation::Operation;
+use super::files::Files;
+use super::operation::{Operation, Payload};
 use super::record::{Marks, Rare, Settings};
 use super::seat::{Seat, Service, Shared};
 use crate::address::{Address, Family};
@@ -212,12 +213,14 @@ impl Seat {
     }
 }
 
-/// What the end of an accept leaves to be done.
+/// What the end of an operation leaves to be done, without the lock.
 pub enum Leftover {
     /// A place that no connection has filled.
     Place(u64),
     /// A socket that nobody will ever learn of.
     Socket(u64),
+    /// A file that is read no more.
+    File(Arc<Files>, Box<Payload>),
 }
 
 impl Leftover {
@@ -235,6 +238,7 @@ impl Leftover {
         match self {
             Leftover::Place(place) => population.give_back(place),
             Leftover::Socket(socket) => population.close(socket),
+            Leftover::File(files, payload) => files.release(payload),
         }
     }
 }

@@ -320,7 +320,7 @@ impl Worker {
                 break;
             };
             let operation = &mut self.engine.operations[id];
-            settle(operation, &mut shared);
+            self.leftovers.extend(settle(operation, &mut shared));
             let kind = operation.kind;
             if kind == Kind::Accept {
                 self.leftovers
@@ -394,11 +394,9 @@ impl Worker {
     }
 }
 
-/// What an operation's end changes on the shared half of its socket.
-fn settle(operation: &mut Operation, shared: &mut Shared) {
-    if let Some(payload) = operation.payload.take() {
-        files::use_again(shared, payload);
-    }
+/// What an operation's end changes on the shared half of its socket. Gives what is left to be done.
+fn settle(operation: &mut Operation, shared: &mut Shared) -> Option<Leftover> {
+    let payload = operation.payload.take();
     let ok = operation.status == Status::Ok;
     match operation.kind {
         Kind::Connect => {
@@ -428,4 +426,5 @@ fn settle(operation: &mut Operation, shared: &mut Shared) {
         let record = shared.sockets.at(operation.socket);
         record.epoch = record.epoch.wrapping_add(1);
     }
+    payload.and_then(|payload| files::use_again(shared, payload))
 }
