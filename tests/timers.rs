@@ -102,7 +102,7 @@ fn the_counters() {
         let peer = Peer::echo();
         let recorder = runtime.recorder_with(|result| {
             if result.kind == ASOCK_KIND_TIMER {
-                thread::sleep(Duration::from_millis(5));
+                thread::sleep(Duration::from_millis(6));
             }
         });
         let stats = runtime.stats();
