@@ -292,7 +292,7 @@ pub fn pull(seat: &Seat, started: u64) -> Option<(Call, u64)> {
     drop(shared);
     call.make(seat.process);
     let ended = clock::now_ns();
-    seat.note_call(ended - started);
+    seat.returns.note(ended - started);
     let mut shared = seat.lock();
     shared.retire(id);
     shared.calling = false;

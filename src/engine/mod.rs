@@ -1,14 +1,15 @@
 //! The machinery of a worker. Pure: `socket` with `request`, `arrival`, `accept`, `connect`,
 //! `transfer`, `abort`, `datagram` and `file`, which are the rules, on `operation`, `race`, `timer`,
 //! `arena` and `slots`; shared with the application's threads: `record`, `handover`, `pins`,
-//! `inbox`, `messages`, `seat`, `population`, `delivery`; off the workers: `resolver` and `files`;
-//! and `worker`, which joins them, with `ports` for the steps that the rules take in the world, and
-//! `prepared` for the descriptors that are made there.
+//! `inbox`, `messages`, `calls`, `seat`, `population`, `delivery`; off the workers: `resolver` and
+//! `files`; and `worker`, which joins them, with `ports` for the steps that the rules take in the
+//! world, and `prepared` for the descriptors that are made there.
 
 mod abort;
 mod accept;
 pub mod arena;
 pub mod arrival;
+mod calls;
 mod connect;
 mod datagram;
 pub mod delivery;

@@ -19,7 +19,7 @@ pub enum Stage {
     /// Its result is fixed and waits to be collected.
     Done,
     /// The worker has its record for the callback, which is due, is running, or has returned; see
-    /// `Seat::has_returned`.
+    /// `calls`.
     Calling,
     /// Nobody can reach it any more; the slot waits for the inbox to let go of it.
     Retired,

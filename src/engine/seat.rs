@@ -8,6 +8,7 @@
 //! no hand-over falls between its look and its sleep.
 
 use super::arena::{chunk, Chunk, Growth, OutOfMemory};
+use super::calls::{Returns, Turns};
 use super::files::Files;
 use super::handover::SeatSide;
 use super::inbox::{Event, Inbox, NameAnswer};
@@ -24,12 +25,9 @@ use crate::driver::{Driver, Registry, Waker};
 use crate::handle::{Handle, HandleKind};
 use crate::status::{Answer, Status};
 use crate::sys::RawDescriptor;
-use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-
-/// Completions delivered under one look at the lock; divides the number of all turns.
-pub const BATCH: usize = if cfg!(test) { 4 } else { 256 };
 
 /// Threads that wait for different operations mostly sleep on different conditions.
 const CONDITIONS: usize = 8;
@@ -89,11 +87,8 @@ pub struct Shared {
     pub messages: Messages,
     /// Callbacks of this seat's operations are running, or are about to.
     pub calling: bool,
-    /// The operations whose calls the worker was given, by their turns; see `OperationState::turn`.
-    called: [u32; BATCH],
-    /// How many calls it was given, and after how many of them the slots are free again.
-    calls: u16,
-    reclaimed: u16,
+    /// The calls that the worker was given; see `OperationState::turn`.
+    turns: Turns,
     /// A test wants the worker to panic.
     #[cfg(test)]
     pub mistaken: bool,
@@ -117,10 +112,8 @@ pub struct Seat {
     shared: Mutex<Shared>,
     done: [Condvar; CONDITIONS],
     asleep: AtomicBool,
-    /// How many of its calls have returned, and the longest of them. Only who makes the calls writes
-    /// there, so that a call needs no lock.
-    returned: AtomicU16,
-    longest_call_ns: AtomicU64,
+    /// The calls that have returned, so that a call needs no lock.
+    pub returns: Returns,
     /// Sockets on this seat, to be read without the lock.
     load: AtomicU32,
 }
@@ -152,9 +145,7 @@ impl Seat {
                 pins: Pins::new(),
                 messages: Messages::default(),
                 calling: false,
-                called: [0; BATCH],
-                calls: 0,
-                reclaimed: 0,
+                turns: Turns::new(),
                 #[cfg(test)]
                 mistaken: false,
                 inbox: Inbox::new(),
@@ -164,8 +155,7 @@ impl Seat {
             }),
             done: Default::default(),
             asleep: AtomicBool::new(false),
-            returned: AtomicU16::new(0),
-            longest_call_ns: AtomicU64::new(0),
+            returns: Returns::default(),
         }
     }
 
@@ -183,38 +173,10 @@ impl Seat {
     /// in places that are still in the cache.
     #[inline(always)]
     pub fn reclaim(&self, shared: &mut Shared) {
-        let returned = self.returned.load(Ordering::Acquire);
-        while shared.reclaimed != returned {
-            shared.reclaimed = shared.reclaimed.wrapping_add(1);
-            let id = shared.called[usize::from(shared.reclaimed) % BATCH];
+        while let Some(id) = shared.turns.next_returned(&self.returns) {
             shared.records.take_back(id);
             shared.retire(id);
         }
-    }
-
-    /// The worker's next call has returned: from now on its operation cannot be reached, and the
-    /// worker does not touch its record any more.
-    pub fn call_returned(&self) {
-        let returned = self.returned.load(Ordering::Relaxed).wrapping_add(1);
-        self.returned.store(returned, Ordering::Release);
-    }
-
-    /// Whether the call with that number has returned. There are fewer than half of all numbers
-    /// between two that are asked about.
-    pub fn has_returned(&self, turn: u16) -> bool {
-        let returned = self.returned.load(Ordering::Acquire);
-        returned.wrapping_sub(turn) <= u16::MAX / 2
-    }
-
-    /// A call has taken so long.
-    pub fn note_call(&self, ns: u64) {
-        if ns > self.longest_call_ns.load(Ordering::Relaxed) {
-            self.longest_call_ns.store(ns, Ordering::Relaxed);
-        }
-    }
-
-    pub fn longest_call_ns(&self) -> u64 {
-        self.longest_call_ns.load(Ordering::Relaxed)
     }
 
     /// A slot for a new socket, with its handle.
@@ -256,9 +218,9 @@ impl Seat {
     pub fn vacate(&self) {
         let mut shared = self.lock();
         shared.vacate();
-        self.returned.store(shared.calls, Ordering::Relaxed);
+        shared.turns.settle(&self.returns);
         drop(shared);
-        self.longest_call_ns.store(0, Ordering::Relaxed);
+        self.returns.forget_longest();
         self.awake();
         self.load.store(0, Ordering::Relaxed);
     }
@@ -466,11 +428,9 @@ impl Shared {
         };
         state.stage = Stage::Done;
         if route == Route::Call {
-            self.calls = self.calls.wrapping_add(1);
             self.calling = true;
             state.stage = Stage::Calling;
-            state.turn = self.calls;
-            self.called[usize::from(self.calls) % BATCH] = id;
+            state.turn = self.turns.give(id);
         }
         self.counters.completed += u64::from(kind != Kind::Shutdown);
         Completed {
@@ -565,7 +525,6 @@ impl Shared {
         self.returned = Vec::new();
         while self.unlink().is_some() {}
         self.inbox = Inbox::new();
-        self.reclaimed = self.calls;
         let mut leaving = Vec::new();
         self.operations.each_used(|id, state| {
             if state.stage != Stage::Done || !state.marks.has(Marks::COLLECTED) {

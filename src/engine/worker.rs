@@ -3,6 +3,7 @@
 //! One turn takes the inbox, lets the driver work, looks at the clock, and delivers what has
 //! finished; callbacks come last, with nothing borrowed and nothing locked.
 
+use super::calls::BATCH;
 use super::delivery::{self, Call, Poll};
 use super::files;
 use super::inbox::{Event, EVENTS};
@@ -11,7 +12,7 @@ use super::population::{Leftover, Population};
 use super::ports::Ports;
 use super::prepared::Prepared;
 use super::record::Marks;
-use super::seat::{Route, Seat, Shared, Taken, BATCH};
+use super::seat::{Route, Seat, Shared, Taken};
 use super::socket::Engine;
 use crate::driver::{Driver, Request, Requests, Table, Token};
 use crate::handle::Handle;
@@ -282,11 +283,11 @@ impl Worker {
             };
             call.make(self.seat.process);
             let started = std::mem::replace(&mut now, self.stopwatch.read());
-            self.seat.call_returned();
+            self.seat.returns.count_one();
             let took = now.saturating_sub(started);
             if took > self.longest_call {
                 self.longest_call = took;
-                self.seat.note_call(self.stopwatch.ns(took));
+                self.seat.returns.note(self.stopwatch.ns(took));
             }
         }
     }

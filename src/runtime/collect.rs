@@ -22,7 +22,7 @@ fn record_of<'a>(
     let record = shared.operations.get(handle.slot, handle.generation)?;
     match record.stage {
         Stage::Retired => None,
-        Stage::Calling if seat.has_returned(record.turn) => None,
+        Stage::Calling if seat.returns.has(record.turn) => None,
         _ => Some(record),
     }
 }

@@ -424,7 +424,7 @@ pub fn stats(handle: u64) -> Answer<Stats> {
         stats.bytes_received += counters.bytes_received;
         stats.sockets += shared.open_sockets() as u64;
         stats.wake_ups += counters.wake_ups;
-        stats.longest_callback_ns = stats.longest_callback_ns.max(seat.longest_call_ns());
+        stats.longest_callback_ns = stats.longest_callback_ns.max(seat.returns.longest_ns());
     }
     Ok(stats)
 }
