@@ -182,18 +182,26 @@ impl Seat {
     /// A slot for a new socket, with its handle.
     pub fn new_socket(&self, shared: &mut Shared) -> Result<(u32, u64), OutOfMemory> {
         let made = shared.new_socket()?;
-        self.load
-            .store(shared.sockets.used() as u32, Ordering::Relaxed);
+        self.show_load(shared);
         Ok(made)
+    }
+
+    fn show_load(&self, shared: &Shared) {
+        let used = shared.sockets.used() as u32;
+        self.load.store(used, Ordering::Relaxed);
+    }
+
+    /// Frees a socket's slot, and keeps what may be used again.
+    fn free_socket(&self, shared: &mut Shared, slot: u32) {
+        let rare = shared.sockets.at(slot).rare.take();
+        shared.spares.keep(rare);
+        shared.sockets.release(slot);
+        self.show_load(shared);
     }
 
     /// The socket's slot may be used anew.
     pub fn release_socket(&self, shared: &mut Shared, id: u32) {
-        let rare = shared.sockets.at(id).rare.take();
-        shared.spares.keep(rare);
-        shared.sockets.release(id);
-        self.load
-            .store(shared.sockets.used() as u32, Ordering::Relaxed);
+        self.free_socket(shared, id);
         if let Some(population) = &shared.population {
             population.leave();
         }
@@ -206,12 +214,8 @@ impl Seat {
         if !shared.is_seat_of(population) {
             return;
         }
-        let rare = shared.sockets.at(slot).rare.take();
-        shared.spares.keep(rare);
-        shared.sockets.release(slot);
+        self.free_socket(&mut shared, slot);
         shared.reserved -= 1;
-        self.load
-            .store(shared.sockets.used() as u32, Ordering::Relaxed);
     }
 
     /// The worker is gone, and its runtime.
