@@ -12,7 +12,6 @@ use super::connect::{Attempt, FIRST_ATTEMPT};
 use super::operation::{Chain, Fault, Flags, Kind, Operations, Payload, Phase, Queue, Tick, NONE};
 use super::request::request_of;
 use super::timer::Wheel;
-use super::transfer::breaks;
 use crate::address::{Address, Family};
 use crate::driver::{Lane, Outcome, Request, Token};
 use crate::status::{OsError, Status};
@@ -535,21 +534,6 @@ impl Engine {
                 self.answered(token, outcome, steps);
                 true
             }
-        }
-    }
-
-    fn finish_outcome(&mut self, id: u32, outcome: Outcome, steps: &mut impl Steps) {
-        let fault = match outcome {
-            Outcome::Done(bytes) => {
-                self.operations[id].set_bytes(bytes);
-                Fault::of(Status::Ok)
-            }
-            Outcome::Failed(error) => Fault::system(error),
-            Outcome::Canceled => Fault::of(Status::Canceled),
-        };
-        self.finish(id, fault);
-        if breaks(fault) {
-            self.broke(self.operations[id].socket, fault, steps);
         }
     }
 

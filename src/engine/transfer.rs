@@ -111,6 +111,22 @@ impl Engine {
         }
     }
 
+    /// The end of a request that no lane had: a receive of urgent data.
+    pub(super) fn finish_outcome(&mut self, id: u32, outcome: Outcome, steps: &mut impl Steps) {
+        let fault = match outcome {
+            Outcome::Done(bytes) => {
+                self.operations[id].set_bytes(bytes);
+                Fault::of(Status::Ok)
+            }
+            Outcome::Failed(error) => Fault::system(error),
+            Outcome::Canceled => Fault::of(Status::Canceled),
+        };
+        self.finish(id, fault);
+        if breaks(fault) {
+            self.broke(self.operations[id].socket, fault, steps);
+        }
+    }
+
     /// The connection is gone: everything that is pending says so, and all that comes later.
     pub(super) fn broke(&mut self, index: u32, fault: Fault, steps: &mut impl Steps) {
         if self.sockets[index].broken().is_some() {
@@ -155,7 +171,7 @@ impl Engine {
 }
 
 /// Whether the connection is of no more use after that.
-pub(super) fn breaks(fault: Fault) -> bool {
+fn breaks(fault: Fault) -> bool {
     fault.os_error != OsError(0)
         && matches!(
             fault.status,
