@@ -50,6 +50,18 @@ pub struct Token {
     pub lane: Lane,
 }
 
+impl Token {
+    pub fn output(socket: u32) -> Token {
+        let lane = Lane::Output;
+        Token { socket, lane }
+    }
+
+    pub fn input(socket: u32) -> Token {
+        let lane = Lane::Input;
+        Token { socket, lane }
+    }
+}
+
 /// What a driver is asked to do.
 #[derive(Clone, Copy)]
 pub enum Request<'a> {

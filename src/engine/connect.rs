@@ -5,7 +5,7 @@ use super::operation::{Fault, Flags, Kind, Payload, Phase, Queue, Tick};
 use super::race::{interleave, Race};
 use super::socket::{Engine, State, Steps, Trouble};
 use crate::address::{Address, Family};
-use crate::driver::{Lane, Outcome, Request, Token};
+use crate::driver::{Outcome, Request, Token};
 use crate::foreign;
 use crate::handle::SLOTS;
 use crate::status::Status;
@@ -36,7 +36,7 @@ impl Engine {
                 self.start_single(index, id, family, steps)
             }
             Some(Payload::Found(_)) if given.is_some() => {
-                self.start(index, Lane::Output, id, steps)
+                self.start(Token::output(index), id, steps)
             }
             Some(Payload::Race(..)) => {
                 self.go_on_racing(index, id, steps);
@@ -61,7 +61,7 @@ impl Engine {
             }
             self.sockets[index].open = true;
         }
-        self.start(index, Lane::Output, id, steps)
+        self.start(Token::output(index), id, steps)
     }
 
     /// A name has been looked up, or could not be.
@@ -339,8 +339,5 @@ impl Engine {
 }
 
 fn attempt_token(number: usize) -> Token {
-    Token {
-        socket: FIRST_ATTEMPT + number as u32,
-        lane: Lane::Output,
-    }
+    Token::output(FIRST_ATTEMPT + number as u32)
 }

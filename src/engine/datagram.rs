@@ -62,7 +62,7 @@ impl Engine {
     pub(super) fn start_change(&mut self, index: u32, id: u32, steps: &mut impl Steps) -> bool {
         match self.operations[id].payload.as_deref() {
             Some(Payload::Name(_)) => false, // It is still being looked up.
-            _ => self.start(index, Lane::Output, id, steps),
+            _ => self.start(Token::output(index), id, steps),
         }
     }
 
@@ -171,11 +171,7 @@ impl Engine {
             self.sockets[index].lanes[Lane::Input as usize] = LaneState::Canceling;
             let fate = &mut self.operations[id].fate;
             fate.get_or_insert(Status::ConnectionRefused);
-            let lane = Lane::Input;
-            let token = Token {
-                socket: index,
-                lane,
-            };
+            let token = Token::input(index);
             if let Some(outcome) = steps.cancel(token) {
                 self.lane_done(token, outcome, steps);
             }

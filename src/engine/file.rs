@@ -81,7 +81,7 @@ impl Engine {
             unreachable!("a file's payload is a file");
         };
         self.sockets[index].lanes[Lane::Output as usize] = LaneState::Busy;
-        let token = output_of(index);
+        let token = Token::output(index);
         let outcome = if file.wants_room {
             operation.payload = Some(payload);
             steps.start(token, Request::Writable)
@@ -111,7 +111,7 @@ impl Engine {
         let outcome = outcome_of(&payload);
         let index = self.operations[id].socket;
         self.operations[id].payload = Some(payload);
-        self.done(output_of(index), outcome, steps);
+        self.done(Token::output(index), outcome, steps);
     }
 
     /// What the end of a request means for a send of a file; for any other it is what it was.
@@ -156,13 +156,6 @@ impl Engine {
             }
         }
         steps.cancel(token)
-    }
-}
-
-fn output_of(socket: u32) -> Token {
-    Token {
-        socket,
-        lane: Lane::Output,
     }
 }
 

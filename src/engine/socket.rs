@@ -480,7 +480,7 @@ impl Engine {
                     self.leave_queue(id);
                     self.finish(id, Fault::of(Status::Ok));
                 } else {
-                    return self.start(index, Lane::Output, id, steps);
+                    return self.start(Token::output(index), id, steps);
                 }
                 true
             }
@@ -503,31 +503,21 @@ impl Engine {
             self.leave_queue(id);
             self.finish_outcome(id, outcome, steps);
         } else {
-            return self.start(index, Lane::Input, id, steps);
+            return self.start(Token::input(index), id, steps);
         }
         true
     }
 
     /// Gives the head of a lane to the driver; true when it is back already.
     #[inline(always)]
-    pub(super) fn start(
-        &mut self,
-        index: u32,
-        lane: Lane,
-        head: u32,
-        steps: &mut impl Steps,
-    ) -> bool {
-        let token = Token {
-            socket: index,
-            lane,
-        };
+    pub(super) fn start(&mut self, token: Token, head: u32, steps: &mut impl Steps) -> bool {
         let operation = &self.operations[head];
         if operation.flags.has(Flags::FILE) {
-            return self.start_file(index, head, steps);
+            return self.start_file(token.socket, head, steps);
         }
         match steps.start(token, request_of(operation)) {
             None => {
-                self.sockets[index].lanes[lane as usize] = LaneState::Busy;
+                self.sockets[token.socket].lanes[token.lane as usize] = LaneState::Busy;
                 false
             }
             Some(outcome) => {

@@ -47,11 +47,6 @@ struct World {
     descriptors: Vec<Descriptor>,
 }
 
-fn input(socket: u32) -> Token {
-    let lane = Lane::Input;
-    Token { socket, lane }
-}
-
 impl World {
     /// `None` where this machine has no rings for us.
     fn new() -> Option<World> {
@@ -88,7 +83,7 @@ impl World {
 
     fn receive(&mut self, socket: u32) {
         let request = self.asked.receive(socket);
-        assert_eq!(self.driver.start(input(socket), request), None);
+        assert_eq!(self.driver.start(Token::input(socket), request), None);
     }
 
     /// Waits for so many outcomes, and looks for one too many.
@@ -115,7 +110,7 @@ impl World {
 fn assert_all(mut dones: Vec<Done>, outcome: Outcome) {
     dones.sort_by_key(|done| done.token.socket);
     let expected = (0..CROWD).map(|socket| Done {
-        token: input(socket),
+        token: Token::input(socket),
         outcome,
     });
     assert_eq!(dones, expected.collect::<Vec<_>>());
@@ -141,7 +136,7 @@ fn queues_that_overflow_lose_nothing() {
     for peer in &mut peers {
         peer.write_all(b"!").expect("writes");
     }
-    (0..CROWD).for_each(|socket| assert_eq!(world.driver.cancel(input(socket)), None));
+    (0..CROWD).for_each(|socket| assert_eq!(world.driver.cancel(Token::input(socket)), None));
     let dones = world.dones(CROWD as usize);
     for done in dones
         .iter()
@@ -168,7 +163,7 @@ fn a_crowd_of_cancels_ends_each_once() {
     let peers: Vec<_> = (0..CROWD).map(|socket| world.connect(socket)).collect();
     (0..CROWD).for_each(|socket| world.receive(socket));
     assert_eq!(world.dones(0), []);
-    (0..CROWD).for_each(|socket| assert_eq!(world.driver.cancel(input(socket)), None));
+    (0..CROWD).for_each(|socket| assert_eq!(world.driver.cancel(Token::input(socket)), None));
     assert_all(world.dones(CROWD as usize), Outcome::Canceled);
     drop(peers);
 }
@@ -185,7 +180,7 @@ fn a_late_cancel_leaves_the_next_request_alone() {
     while world.driver.ring.completion().is_empty() {
         world.driver.wait(10_000).expect("waits");
     }
-    world.driver.cancel(input(0));
+    world.driver.cancel(Token::input(0));
     let done = world.driver.next(&world.asked).expect("it was done");
     assert_eq!(done.outcome, Outcome::Done(3));
     world.receive(0);
@@ -219,12 +214,12 @@ fn missed_cancels_are_kept_without_memory_and_made_again() {
     assert_eq!(world.dones(0), []);
 
     let driver = &mut world.driver;
-    driver.note_missed(input(0));
+    driver.note_missed(Token::input(0));
     assert_eq!(listed(driver), [], "nobody wants that back");
     for socket in [0, 1, attempt] {
         driver.states.get_mut(socket).expect("is there").marks = bit_of(Lane::Input);
-        driver.note_missed(input(socket));
-        driver.note_missed(input(socket));
+        driver.note_missed(Token::input(socket));
+        driver.note_missed(Token::input(socket));
     }
     assert_eq!(listed(driver), [0, 1, attempt]);
 
@@ -240,7 +235,7 @@ fn missed_cancels_are_kept_without_memory_and_made_again() {
     dones.sort_by_key(|done| done.token.socket);
     let outcome = Outcome::Canceled;
     let expected = [0, attempt].map(|socket| Done {
-        token: input(socket),
+        token: Token::input(socket),
         outcome,
     });
     assert_eq!(dones, expected, "and not that of the number's new owner");
