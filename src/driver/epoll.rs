@@ -287,7 +287,7 @@ impl EpollDriver {
     pub fn next(&mut self, requests: &impl Requests) -> Option<Done> {
         while let Some(event) = self.events.get(self.cursor) {
             let done = match self.stage {
-                Stage::Absorb => self.absorb(event),
+                Stage::Absorb => self.absorb(event, requests),
                 Stage::Output => {
                     self.stage = Stage::Input;
                     self.attempt_waiting(event, Lane::Output, requests)
@@ -310,18 +310,10 @@ impl EpollDriver {
         self.cursor += 1;
     }
 
-    /// The socket that an event is about. Between two stages the engine may have done anything
-    /// with it, so each of them asks anew whether it is still the same one.
-    fn state_of(&mut self, event: Event) -> Option<(u32, &mut State)> {
-        let (tag, socket) = ((event.data >> 32) as u16, event.data as u32);
-        let state = self.states.get_mut(socket)?;
-        (event.data != WAKER && state.descriptor.get().is_some() && state.tag == tag)
-            .then_some((socket, state))
-    }
-
-    /// Notes what an event says; a connect ends with it.
-    fn absorb(&mut self, event: Event) -> Option<Done> {
-        let Some((socket, state)) = self.state_of(event) else {
+    /// Notes what an event says, and does what is due then; a connect ends with it.
+    fn absorb(&mut self, event: Event, requests: &impl Requests) -> Option<Done> {
+        let EpollDriver { states, peer, .. } = self;
+        let Some((socket, state)) = state_of(states, event) else {
             self.pass();
             return None;
         };
@@ -348,16 +340,14 @@ impl EpollDriver {
                 outcome,
             });
         }
-        // Mostly only one side waits, or none.
-        let known = *known;
         if known.is_due(Lane::Output) {
             self.stage = Stage::Output;
-        } else if known.is_due(Lane::Input) {
-            self.stage = Stage::Input;
-        } else {
-            self.pass();
+            return None;
         }
-        None
+        // Mostly only the input waits, or nothing.
+        let done = attempt_due(socket, state, peer, Lane::Input, requests);
+        self.pass();
+        done
     }
 
     fn attempt_waiting(
@@ -366,17 +356,38 @@ impl EpollDriver {
         lane: Lane,
         requests: &impl Requests,
     ) -> Option<Done> {
-        let (socket, state) = self.state_of(event)?;
-        if !state.known.is_due(lane) {
-            return None;
-        }
-        state.known.set(Known::waits(lane), false);
-        let token = Token { socket, lane };
-        let request = requests.request(token)?;
-        let state = self.states.get_mut(socket)?;
-        let outcome = attempt(state, &mut self.peer, lane, request)?;
-        Some(Done { token, outcome })
+        let (socket, state) = state_of(&mut self.states, event)?;
+        attempt_due(socket, state, &mut self.peer, lane, requests)
     }
+}
+
+/// The socket that an event is about. Between two stages the engine may have done anything with it,
+/// so each of them asks anew whether it is still the same one.
+#[inline(always)]
+fn state_of(states: &mut Table<State>, event: Event) -> Option<(u32, &mut State)> {
+    let (tag, socket) = ((event.data >> 32) as u16, event.data as u32);
+    let state = states.get_mut(socket)?;
+    (event.data != WAKER && state.descriptor.get().is_some() && state.tag == tag)
+        .then_some((socket, state))
+}
+
+/// Makes the call of a lane that waits, if it may be made now.
+#[inline(always)]
+fn attempt_due(
+    socket: u32,
+    state: &mut State,
+    peer: &mut Address,
+    lane: Lane,
+    requests: &impl Requests,
+) -> Option<Done> {
+    if !state.known.is_due(lane) {
+        return None;
+    }
+    state.known.set(Known::waits(lane), false);
+    let token = Token { socket, lane };
+    let request = requests.request(token)?;
+    let outcome = attempt(state, peer, lane, request)?;
+    Some(Done { token, outcome })
 }
 
 /// Makes the system call of a request; `None` when it has to wait for the next edge. `accepted` is

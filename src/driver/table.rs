@@ -7,7 +7,7 @@ use crate::sys::{SysResult, OUT_OF_MEMORY};
 /// Entries per chunk. They come in chunks so that a table which grows moves nothing.
 const CHUNK: usize = 128;
 
-type Chunk<S> = Box<[S]>;
+type Chunk<S> = Box<[S; CHUNK]>;
 
 pub struct Table<S> {
     sockets: Vec<Option<Chunk<S>>>,
@@ -70,7 +70,8 @@ impl<S: Default> Table<S> {
                 let room = entries.try_reserve_exact(CHUNK);
                 room.map_err(|_| OUT_OF_MEMORY)?;
                 entries.resize_with(CHUNK, S::default);
-                entries.into_boxed_slice()
+                let entries = entries.into_boxed_slice();
+                entries.try_into().map_err(|_| OUT_OF_MEMORY)?
             }
         };
         Ok(&mut list[chunk].insert(made)[at])

@@ -69,6 +69,7 @@ fn checked(answer: libc::c_int) -> SysResult<libc::c_int> {
 }
 
 /// The same for a call that gives a count of bytes, and that is repeated while signals interrupt it.
+#[inline(always)]
 fn retried(mut call: impl FnMut() -> libc::ssize_t) -> SysResult<usize> {
     loop {
         match usize::try_from(call()) {

@@ -136,6 +136,7 @@ pub fn connect(socket: RawDescriptor, address: &Address) -> SysResult<bool> {
 }
 
 /// Sends what the system takes at once, and says how much that was.
+#[inline(always)]
 pub fn send(socket: RawDescriptor, buffer: Buffer, flags: SendFlags) -> SysResult<usize> {
     let bits = flags.bits();
     // SAFETY: who begins an operation promises that its buffer is good for its length until the completion.
@@ -167,6 +168,7 @@ pub fn receive_message(
 }
 
 /// Receives what is there; 0 bytes into a buffer with room mean the end of the stream.
+#[inline(always)]
 pub fn receive(socket: RawDescriptor, buffer: Buffer, flags: ReceiveFlags) -> SysResult<usize> {
     let bits = flags.bits() | libc::MSG_DONTWAIT;
     // SAFETY: who begins an operation promises that its buffer is good for its length until the completion, and
