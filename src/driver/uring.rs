@@ -8,10 +8,12 @@
     reason = "entries of a ring hold raw pointers; each block says why they stay good"
 )]
 
+mod entry;
 mod probe;
 #[cfg(test)]
 mod tests;
 
+use self::entry::{length_of, poll};
 use super::table::Table;
 use super::{Done, Lane, Outcome, Request, Requests, Token, Waker};
 use crate::address::Address;
@@ -233,7 +235,7 @@ impl UringDriver {
                 held = Held::Poll;
                 poll(fd, token.lane)
             }
-            message => match message_entry(fd, message) {
+            message => match entry::message(fd, message) {
                 Ok(entry) => entry,
                 Err(error) => return Some(Outcome::Failed(error)),
             },
@@ -514,45 +516,6 @@ fn poll_waker(waker: &Waker) -> squeue::Entry {
 fn push_plain(ring: &mut IoUring, entry: squeue::Entry) -> SysResult<()> {
     // SAFETY: as the name says, and both callers keep to it, there is nothing to stay good.
     unsafe { ring.submission().push(&entry) }.map_err(|_| NOT_SUPPORTED)
-}
-
-fn poll(fd: Fd, lane: Lane) -> squeue::Entry {
-    let events = match lane {
-        Lane::Output => libc::POLLOUT,
-        Lane::Input => libc::POLLIN | libc::POLLRDHUP,
-    };
-    opcode::PollAdd::new(fd, events as u32).build()
-}
-
-/// The entry for a message, whose header is made anew each time.
-fn message_entry(fd: Fd, request: Request<'_>) -> SysResult<squeue::Entry> {
-    Ok(match request {
-        Request::SendMessage {
-            message,
-            more,
-            out_of_band,
-        } => {
-            let flags = SendFlags { more, out_of_band };
-            opcode::SendMsg::new(fd, message.outgoing()?)
-                .flags(flags.bits() as u32)
-                .build()
-        }
-        Request::ReceiveMessage { message, peek } => {
-            let flags = ReceiveFlags {
-                peek,
-                ..ReceiveFlags::default()
-            };
-            opcode::RecvMsg::new(fd, message.incoming()?)
-                .flags(flags.bits() as u32)
-                .build()
-        }
-        _ => return Err(NOT_SUPPORTED),
-    })
-}
-
-/// As much as an entry can ask for; the engine asks again for the rest.
-fn length_of(length: usize) -> u32 {
-    u32::try_from(length).unwrap_or(1 << 30).min(1 << 30)
 }
 
 fn pack(token: Token) -> u64 {

@@ -1,0 +1,46 @@
+//! Entries of the submission queue, as the kernel wants them.
+
+use crate::driver::{Lane, Request};
+use crate::sys::{ReceiveFlags, SendFlags, SysResult, NOT_SUPPORTED};
+use io_uring::types::Fd;
+use io_uring::{opcode, squeue};
+
+/// Tells when a lane can go on.
+pub(super) fn poll(fd: Fd, lane: Lane) -> squeue::Entry {
+    let events = match lane {
+        Lane::Output => libc::POLLOUT,
+        Lane::Input => libc::POLLIN | libc::POLLRDHUP,
+    };
+    opcode::PollAdd::new(fd, events as u32).build()
+}
+
+/// The entry for a message, whose header is made anew each time.
+pub(super) fn message(fd: Fd, request: Request<'_>) -> SysResult<squeue::Entry> {
+    Ok(match request {
+        Request::SendMessage {
+            message,
+            more,
+            out_of_band,
+        } => {
+            let flags = SendFlags { more, out_of_band };
+            opcode::SendMsg::new(fd, message.outgoing()?)
+                .flags(flags.bits() as u32)
+                .build()
+        }
+        Request::ReceiveMessage { message, peek } => {
+            let flags = ReceiveFlags {
+                peek,
+                ..ReceiveFlags::default()
+            };
+            opcode::RecvMsg::new(fd, message.incoming()?)
+                .flags(flags.bits() as u32)
+                .build()
+        }
+        _ => return Err(NOT_SUPPORTED),
+    })
+}
+
+/// As much as an entry can ask for; the engine asks again for the rest.
+pub(super) fn length_of(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(1 << 30).min(1 << 30)
+}
