@@ -14,9 +14,9 @@
 //!
 //! One send: `ffi` checks the arguments, `runtime::submit` fills in a record, writes the caller's
 //! `op`, links the record into the seat's inbox and wakes the worker if it sleeps. The worker's
-//! turn takes the inbox, `engine::socket` queues the send and starts it on the `driver`; when it
-//! is done, the engine fixes the result, the worker publishes it under the seat's lock and calls
-//! the application's function last, holding nothing.
+//! turn takes the inbox, `engine::socket` says whether the send may be, `engine::pump` gives it to
+//! the `driver` when its turn has come; when it is done, the engine fixes the result, the worker
+//! publishes it under the seat's lock and calls the application's function last, holding nothing.
 //!
 //! Imports run one way, and a test sees to it:
 //! `ffi -> runtime -> engine -> driver -> log -> sys -> {abi, status, handle, address, foreign}`.

@@ -1,4 +1,4 @@
-//! The machinery of a worker. Pure: `socket` with `request`, `arrival`, `accept`, `connect`,
+//! The machinery of a worker. Pure: `socket` with `pump`, `request`, `arrival`, `accept`, `connect`,
 //! `transfer`, `abort`, `datagram` and `file`, which are the rules, on `operation`, `race`, `timer`,
 //! `arena` and `slots`; shared with the application's threads: `record`, `handover`, `pins`,
 //! `inbox`, `messages`, `calls`, `seat`, `population`, `delivery`; off the workers: `resolver` and
@@ -23,6 +23,7 @@ pub mod pins;
 pub mod population;
 mod ports;
 mod prepared;
+mod pump;
 pub mod race;
 pub mod record;
 mod request;
