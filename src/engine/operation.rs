@@ -6,6 +6,7 @@ use super::race::Race;
 use super::timer::{Node, Nodes};
 use crate::abi::{asock_callback, asock_result, ASOCK_RESULT_TRUNCATED};
 use crate::address::Address;
+use crate::driver::Lane;
 use crate::foreign::{Buffer, UserData};
 use crate::handle::{Handle, HandleKind};
 use crate::status::{OsError, Status};
@@ -300,6 +301,17 @@ impl Operation {
         }
     }
 
+    /// The lane of an operation that moves the bytes of a stream, and nothing but that.
+    pub fn plain_lane(&self) -> Option<Lane> {
+        let special = Flags::DATAGRAM | Flags::OUT_OF_BAND | Flags::FILE;
+        match self.kind {
+            _ if self.flags.has(special) => None,
+            Kind::Send if !self.buffer.is_empty() => Some(Lane::Output),
+            Kind::Receive => Some(Lane::Input),
+            _ => None,
+        }
+    }
+
     /// It needs a timer.
     pub fn is_timed(&self) -> bool {
         self.flags.has(Flags::HAS_DUE) || self.deadline != Tick::NEVER
@@ -512,6 +524,27 @@ impl Queue {
         if self.head == id {
             self.head = next;
         }
+    }
+
+    /// Puts the first member into an empty queue.
+    pub fn push_only(&mut self, id: u32, operation: &mut Operation) {
+        debug_assert!(self.is_empty());
+        operation.next = id;
+        operation.previous = id;
+        self.head = id;
+    }
+
+    /// Ends a member if it is the only one and no timer runs for it.
+    #[inline(always)]
+    pub fn end_only(&mut self, id: u32, operation: &mut Operation, fault: Fault) -> bool {
+        let simple = operation.next == id && !operation.node.armed();
+        if simple {
+            operation.next = NONE;
+            operation.previous = NONE;
+            self.head = NONE;
+            operation.finish(fault);
+        }
+        simple
     }
 
     pub fn pop(&mut self, operations: &mut Operations) -> Option<u32> {

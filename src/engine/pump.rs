@@ -4,7 +4,7 @@
 use super::connect::FIRST_ATTEMPT;
 use super::operation::{Fault, Flags, Kind, Tick};
 use super::request::request_of;
-use super::socket::{Engine, LaneState, Link, Socket, State, Steps};
+use super::socket::{Engine, LaneState, Link, Socket, State, Steps, Trouble};
 use crate::driver::{Lane, Outcome, Token};
 use crate::status::Status;
 
@@ -19,6 +19,22 @@ impl Socket {
                 (Lane::Input, _) => !self.receives.is_empty(),
             }
     }
+
+    /// There may be something for the pump to do. Mostly there is nothing.
+    fn is_due(&self) -> bool {
+        self.closing || self.waits_for(Lane::Output) || self.waits_for(Lane::Input)
+    }
+
+    /// What is begun on that lane now may go to the driver at once: nothing speaks against it, and
+    /// nothing stands before it.
+    pub(super) fn is_free_for(&self, lane: Lane) -> bool {
+        let (queue, shut) = match lane {
+            Lane::Output => (&self.sends, self.send_shut),
+            Lane::Input => (&self.receives, false),
+        };
+        let idle = self.lanes[lane as usize] == LaneState::Idle && queue.is_empty();
+        idle && !shut && self.state == State::Connected && self.trouble == Trouble::None
+    }
 }
 
 impl Engine {
@@ -26,23 +42,28 @@ impl Engine {
     pub fn done(&mut self, token: Token, outcome: Outcome, steps: &mut impl Steps) {
         if token.socket < FIRST_ATTEMPT {
             self.lane_done(token, outcome, steps);
-            self.pump(token.socket, steps);
+            if self.sockets[token.socket].is_due() {
+                self.pump(token.socket, steps);
+            }
         } else if let Some(socket) = self.socket_of_attempt(token) {
             self.attempt_done(token, outcome, steps);
             self.pump(socket, steps);
         }
     }
 
+    #[inline(always)]
     pub(super) fn lane_done(&mut self, token: Token, outcome: Outcome, steps: &mut impl Steps) {
         let socket = &mut self.sockets[token.socket];
         debug_assert_ne!(socket.lanes[token.lane as usize], LaneState::Idle);
         socket.lanes[token.lane as usize] = LaneState::Idle;
-        self.answered(token, outcome, steps);
+        let state = socket.state;
+        self.answered(token, state, outcome, steps);
     }
 
     /// The driver has answered what stands at the head of a lane, which is idle.
-    fn answered(&mut self, token: Token, outcome: Outcome, steps: &mut impl Steps) {
-        match (token.lane, self.sockets[token.socket].state) {
+    #[inline(always)]
+    fn answered(&mut self, token: Token, state: State, outcome: Outcome, steps: &mut impl Steps) {
+        match (token.lane, state) {
             (Lane::Output, State::Connecting) => self.connect_done(token.socket, outcome, steps),
             (Lane::Output, _) => self.send_done(token.socket, outcome, steps),
             (Lane::Input, State::Listening) => self.accept_done(token.socket, outcome, steps),
@@ -53,15 +74,20 @@ impl Engine {
     /// Starts what can be started, until nothing moves.
     pub(super) fn pump(&mut self, index: u32, steps: &mut impl Steps) {
         loop {
-            let moved = self.sockets[index].waits_for(Lane::Output)
-                && self.pump_output(index, steps)
-                || self.sockets[index].waits_for(Lane::Input) && self.pump_input(index, steps);
+            let socket = &self.sockets[index];
+            let (output, input) = (
+                socket.waits_for(Lane::Output),
+                socket.waits_for(Lane::Input),
+            );
+            let closing = socket.closing;
+            let moved =
+                output && self.pump_output(index, steps) || input && self.pump_input(index, steps);
             if !moved {
-                break;
+                if closing {
+                    self.end_close(index, steps);
+                }
+                return;
             }
-        }
-        if self.sockets[index].closing {
-            self.end_close(index, steps);
         }
     }
 
@@ -106,6 +132,8 @@ impl Engine {
                 } else if operation.buffer.is_empty() && !operation.flags.has(Flags::DATAGRAM) {
                     self.leave_queue(id);
                     self.finish(id, Fault::of(Status::Ok));
+                } else if operation.flags.has(Flags::FILE) {
+                    return self.start_file(index, id, steps);
                 } else {
                     return self.start(Token::output(index), id, steps);
                 }
@@ -116,17 +144,19 @@ impl Engine {
 
     /// One move on the input lane; false when there is none.
     fn pump_input(&mut self, index: u32, steps: &mut impl Steps) -> bool {
+        if !self.pauses.is_empty() && self.rests(index, steps) {
+            return false;
+        }
         let socket = &self.sockets[index];
         let Some(id) = socket.receives.first() else {
             return false;
         };
-        if let Some(fault) = socket.broken().or(self.operations[id].fate.map(Fault::of)) {
+        let operation = &self.operations[id];
+        if let Some(fault) = socket.broken().or(operation.fate.map(Fault::of)) {
             self.leave_queue(id);
             self.finish(id, fault);
-        } else if self.rests(index, id, steps) {
-            return false;
-        } else if self.operations[id].flags.has(Flags::OUT_OF_BAND) {
-            let outcome = steps.receive_urgent(index, request_of(&self.operations[id]));
+        } else if operation.flags.has(Flags::OUT_OF_BAND) {
+            let outcome = steps.receive_urgent(index, request_of(operation));
             self.leave_queue(id);
             self.finish_outcome(id, outcome, steps);
         } else {
@@ -136,21 +166,31 @@ impl Engine {
     }
 
     /// Gives the head of a lane to the driver; true when it is back already.
-    #[inline(always)]
     pub(super) fn start(&mut self, token: Token, head: u32, steps: &mut impl Steps) -> bool {
-        let operation = &self.operations[head];
-        if operation.flags.has(Flags::FILE) {
-            return self.start_file(token.socket, head, steps);
-        }
-        match steps.start(token, request_of(operation)) {
+        let answer = steps.start(token, request_of(&self.operations[head]));
+        self.started(token, answer, steps)
+    }
+
+    /// The driver has been given the head of a lane; true when it is back already.
+    #[inline(always)]
+    fn started(&mut self, token: Token, answer: Option<Outcome>, steps: &mut impl Steps) -> bool {
+        match answer {
             None => {
                 self.sockets[token.socket].lanes[token.lane as usize] = LaneState::Busy;
                 false
             }
             Some(outcome) => {
-                self.answered(token, outcome, steps);
+                let state = self.sockets[token.socket].state;
+                self.answered(token, state, outcome, steps);
                 true
             }
+        }
+    }
+
+    /// What has found its lane free was given to the driver at once.
+    pub(super) fn begun(&mut self, token: Token, answer: Option<Outcome>, steps: &mut impl Steps) {
+        if self.started(token, answer, steps) && self.sockets[token.socket].is_due() {
+            self.pump(token.socket, steps);
         }
     }
 }

@@ -13,7 +13,7 @@ use super::operation::{Chain, Fault, Flags, Kind, Operations, Payload, Phase, Qu
 use super::request::request_of;
 use super::timer::Wheel;
 use crate::address::{Address, Family};
-use crate::driver::{Outcome, Request, Token};
+use crate::driver::{Lane, Outcome, Request, Token};
 use crate::status::{OsError, Status};
 
 /// What the engine asks of the world: a driver and real descriptors, or a simulation.
@@ -172,6 +172,14 @@ impl Socket {
         }
     }
 
+    /// The queue of a lane of a connection.
+    pub(super) fn queue(&mut self, lane: Lane) -> &mut Queue {
+        match lane {
+            Lane::Output => &mut self.sends,
+            Lane::Input => &mut self.receives,
+        }
+    }
+
     /// Something of it is pending.
     pub(super) fn is_busy(&self) -> bool {
         !(self.connects.is_empty() && self.sends.is_empty() && self.receives.is_empty())
@@ -256,12 +264,25 @@ impl Engine {
     /// An operation arrives from the application.
     pub fn begin(&mut self, id: u32, steps: &mut impl Steps) {
         let operation = &mut self.operations[id];
-        let (index, kind, flags) = (operation.socket, operation.kind, operation.flags);
-        let epoch = operation.epoch;
         debug_assert_eq!(operation.phase, Phase::Free);
         operation.phase = Phase::Queued;
-        let timed = operation.is_timed();
         self.pending += 1;
+        let timed = operation.is_timed();
+        // What there is most of needs no decision: the pump would do just this with it.
+        if let Some(lane) = operation.plain_lane().filter(|_| !timed) {
+            let socket = &mut self.sockets[operation.socket];
+            if socket.is_free_for(lane) {
+                socket.queue(lane).push_only(id, operation);
+                let token = Token {
+                    socket: operation.socket,
+                    lane,
+                };
+                let answer = steps.start(token, request_of(operation));
+                return self.begun(token, answer, steps);
+            }
+        }
+        let (index, kind, flags) = (operation.socket, operation.kind, operation.flags);
+        let epoch = operation.epoch;
         if timed {
             self.timers.insert(&mut self.operations, id);
         }
@@ -297,7 +318,7 @@ impl Engine {
             }
             Kind::Send => self.sockets[index].sends.push(&mut self.operations, id),
             Kind::SendTo => self.queue_send_to(index, id, steps),
-            Kind::Receive | Kind::ReceiveFrom => self.queue_receive(index, id, steps),
+            Kind::Receive | Kind::ReceiveFrom => self.queue_receive(index, id, flags, steps),
             Kind::Accept => self.sockets[index].receives.push(&mut self.operations, id),
             Kind::Shutdown => self.queue_shutdown(index, id, steps),
             Kind::Timer | Kind::Resolve | Kind::Close => unreachable!("handled above"),
@@ -341,9 +362,8 @@ impl Engine {
     }
 
     /// Urgent data does not stand in line with the rest of the stream.
-    fn queue_receive(&mut self, index: u32, id: u32, steps: &mut impl Steps) {
-        let urgent = self.operations[id].flags.has(Flags::OUT_OF_BAND);
-        if urgent && self.sockets[index].state == State::Connected {
+    fn queue_receive(&mut self, index: u32, id: u32, flags: Flags, steps: &mut impl Steps) {
+        if flags.has(Flags::OUT_OF_BAND) && self.sockets[index].state == State::Connected {
             let outcome = steps.receive_urgent(index, request_of(&self.operations[id]));
             self.finish_outcome(id, outcome, steps);
         } else {
@@ -395,6 +415,18 @@ impl Engine {
         }
         self.pending -= 1;
         self.finished.push(&mut self.operations, id);
+    }
+
+    /// The head of a lane has ended, or is still to end if others stand behind it.
+    #[inline(always)]
+    pub(super) fn head_ended(&mut self, id: u32, ended: bool, fault: Fault) {
+        if ended {
+            self.pending -= 1;
+            self.finished.push(&mut self.operations, id);
+        } else {
+            self.leave_queue(id);
+            self.finish(id, fault);
+        }
     }
 
     /// The deadline of a pending operation is set anew, or taken away.

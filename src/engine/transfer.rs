@@ -12,15 +12,16 @@ impl Engine {
         };
         let flags = self.operations[id].flags;
         if flags.has(Flags::DATAGRAM) {
-            return self.datagram_sent(index, id, outcome, steps);
+            self.datagram_sent(index, id, outcome, steps);
+        } else if !flags.has(Flags::FILE) {
+            self.stream_sent(index, id, outcome, steps);
+        } else if let Some(outcome) = self.file_outcome(id, outcome) {
+            self.stream_sent(index, id, outcome, steps);
         }
-        let outcome = match flags.has(Flags::FILE) {
-            true => self.file_outcome(id, outcome),
-            false => Some(outcome),
-        };
-        let Some(outcome) = outcome else {
-            return;
-        };
+    }
+
+    #[inline(always)]
+    fn stream_sent(&mut self, index: u32, id: u32, outcome: Outcome, steps: &mut impl Steps) {
         let operation = &mut self.operations[id];
         if let Outcome::Done(bytes) = outcome {
             let at_once = operation.bytes() == 0 && bytes == operation.buffer.len();
@@ -44,8 +45,8 @@ impl Engine {
             (_, Some(fate)) => Fault::of(fate),
             (_, None) => socket.broken().unwrap_or(Fault::of(Status::Canceled)),
         };
-        socket.sends.remove(&mut self.operations, id);
-        self.finish(id, fault);
+        let alone = socket.sends.end_only(id, operation, fault);
+        self.head_ended(id, alone, fault);
         if fault.status == Status::Ok {
             return;
         }
@@ -104,8 +105,8 @@ impl Engine {
                 (None, None) => Fault::of(Status::Canceled),
             },
         };
-        socket.receives.remove(&mut self.operations, id);
-        self.finish(id, fault);
+        let alone = socket.receives.end_only(id, operation, fault);
+        self.head_ended(id, alone, fault);
         if matches!(outcome, Outcome::Failed(_)) && breaks(fault) {
             self.broke(index, fault, steps);
         }
