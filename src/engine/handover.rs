@@ -1,9 +1,9 @@
 //! Records that the seat and its worker hand to each other: one copy, and at any time one owner.
 //!
 //! The seat's side lies behind the seat's lock, the worker's side belongs to its thread. A record
-//! begins on the seat's side, where the application's threads fill it in; under the lock the
-//! worker has it handed over, works on it without a lock, and under the lock gives it back with
-//! the result. Whoever reaches for a record that the other side has meets a panic, not a race.
+//! begins on the seat's side, where a thread of the application's fills it in and hands it over; the
+//! worker hears of it by the inbox, works on it without a lock, and under the lock gives it back
+//! with the result. Whoever reaches for a record that the other side has meets a panic, not a race.
 #![allow(
     unsafe_code,
     reason = "one record with two possible owners is beyond what the compiler can see; each block says who owns it"
@@ -61,13 +61,15 @@ impl<T> Hold<T> {
         assert_eq!(before, 1, "a record has two sides, not three");
         Hold(self.0)
     }
+}
 
+impl<T> Chunk<T> {
     fn is_with_worker(&self, id: u32) -> &AtomicBool {
-        &self.chunk().with_worker[(id % CHUNK) as usize]
+        &self.with_worker[(id % CHUNK) as usize]
     }
 
     fn record(&self, id: u32) -> *mut T {
-        self.chunk().records[(id % CHUNK) as usize].get()
+        self.records[(id % CHUNK) as usize].get()
     }
 }
 
@@ -135,9 +137,9 @@ impl<T: Default> SeatSide<T> {
         Ok(())
     }
 
-    fn hold(&self, id: u32) -> &Hold<T> {
+    fn chunk(&self, id: u32) -> &Chunk<T> {
         match &self.chunks[(id / CHUNK) as usize] {
-            Some(hold) => hold,
+            Some(hold) => hold.chunk(),
             None => unreachable!("a slot in use has its chunk"),
         }
     }
@@ -145,25 +147,29 @@ impl<T: Default> SeatSide<T> {
     /// The record, which the seat has.
     #[inline(always)]
     pub fn at(&mut self, id: u32) -> &mut T {
-        let hold = self.hold(id);
-        assert!(!hold.is_with_worker(id).load(Ordering::Acquire));
+        let chunk = self.chunk(id);
+        assert!(!chunk.is_with_worker(id).load(Ordering::Acquire));
         // SAFETY: the seat has it, and keeps it at least as long as this borrow of its only side
         // lasts: `hand` needs the same borrow.
-        unsafe { &mut *hold.record(id) }
+        unsafe { &mut *chunk.record(id) }
     }
 
     /// The seat has the record again, of which the worker has said that it is done with it.
     pub fn take_back(&mut self, id: u32) {
-        let flag = self.hold(id).is_with_worker(id);
+        let flag = self.chunk(id).is_with_worker(id);
         assert!(flag.load(Ordering::Acquire));
         flag.store(false, Ordering::Release);
     }
 
-    /// The worker has the record from now on.
-    pub fn hand(&mut self, id: u32) {
-        let before = self.hold(id).is_with_worker(id);
-        assert!(!before.load(Ordering::Acquire));
-        before.store(true, Ordering::Release);
+    /// Fills a record in, and the worker has it from now on.
+    #[inline(always)]
+    pub fn hand(&mut self, id: u32, fill: impl FnOnce(&mut T)) {
+        let chunk = self.chunk(id);
+        let with_worker = chunk.is_with_worker(id);
+        assert!(!with_worker.load(Ordering::Acquire));
+        // SAFETY: the seat has it, and until the last line nobody else can get hold of it.
+        fill(unsafe { &mut *chunk.record(id) });
+        with_worker.store(true, Ordering::Release);
     }
 }
 
@@ -187,23 +193,25 @@ impl<T: Default> WorkerSide<T> {
         self.chunks.len() as u32 * CHUNK
     }
 
-    fn hold(&self, id: u32) -> Option<&Hold<T>> {
-        let hold = self.chunks.get((id / CHUNK) as usize)?.as_ref()?;
-        let here = hold.is_with_worker(id).load(Ordering::Acquire);
-        here.then_some(hold)
+    /// The chunk of a record, if the worker has that.
+    #[inline(always)]
+    fn chunk(&self, id: u32) -> Option<&Chunk<T>> {
+        let chunk = self.chunks.get((id / CHUNK) as usize)?.as_ref()?.chunk();
+        let here = chunk.is_with_worker(id).load(Ordering::Acquire);
+        here.then_some(chunk)
     }
 
     /// The record, if the worker has it.
     pub fn get(&self, id: u32) -> Option<&T> {
         // SAFETY: the worker has it, and keeps it at least as long as this borrow of its only side
         // lasts: `give_back` needs a borrow that excludes it.
-        Some(unsafe { &*self.hold(id)?.record(id) })
+        Some(unsafe { &*self.chunk(id)?.record(id) })
     }
 
     /// The seat has the record from now on.
     pub fn give_back(&mut self, id: u32) {
-        match self.hold(id) {
-            Some(hold) => hold.is_with_worker(id).store(false, Ordering::Release),
+        match self.chunk(id) {
+            Some(chunk) => chunk.is_with_worker(id).store(false, Ordering::Release),
             None => unreachable!("only what the worker has is given back"),
         }
     }
@@ -213,7 +221,7 @@ impl<T: Default> WorkerSide<T> {
     /// The seat has every record from now on.
     pub fn give_back_all(&mut self) {
         for id in 0..self.end() {
-            if self.hold(id).is_some() {
+            if self.chunk(id).is_some() {
                 self.give_back(id);
             }
         }
@@ -232,9 +240,9 @@ impl<T: Default> Index<u32> for WorkerSide<T> {
 
 impl<T: Default> IndexMut<u32> for WorkerSide<T> {
     fn index_mut(&mut self, id: u32) -> &mut T {
-        match self.hold(id) {
+        match self.chunk(id) {
             // SAFETY: as in `get`, and this borrow excludes every other.
-            Some(hold) => unsafe { &mut *hold.record(id) },
+            Some(chunk) => unsafe { &mut *chunk.record(id) },
             None => unreachable!("the worker has this record"),
         }
     }
@@ -260,19 +268,18 @@ mod tests {
         seat.at(id).push('a');
         assert!(worker.get(id).is_none());
         assert!(catch_unwind(AssertUnwindSafe(|| worker[id].len())).is_err());
-        seat.hand(id);
+        seat.hand(id, |record| record.push('-'));
         worker[id].push('b');
         assert!(catch_unwind(AssertUnwindSafe(|| seat.at(id).len())).is_err());
         worker.give_back(id);
-        assert_eq!(seat.at(id), "ab");
+        assert_eq!(seat.at(id), "a-b");
         assert!(worker.get(id).is_none());
     }
 
     #[test]
     fn chunks_outlive_the_worker_if_they_are_wanted() {
         let (mut seat, mut worker) = sides();
-        seat.at(0).push('x');
-        seat.hand(0);
+        seat.hand(0, |record| record.push('x'));
         seat.at(CHUNK).push('y');
         worker[0].push('z');
         drop(worker);
@@ -281,7 +288,7 @@ mod tests {
         seat.introduce().expect("there is memory");
         let mut next = WorkerSide::new();
         next.accept(&mut seat);
-        seat.hand(CHUNK);
+        seat.hand(CHUNK, |_| ());
         assert_eq!(next[CHUNK], "y");
         assert!(next.get(0).is_none());
     }
@@ -299,8 +306,7 @@ mod tests {
             }
         });
         for id in 0..2 * CHUNK {
-            seat.at(id).push('s');
-            seat.hand(id);
+            seat.hand(id, |record| record.push('s'));
             give.send(id).expect("the worker listens");
         }
         for _ in 0..2 * CHUNK {

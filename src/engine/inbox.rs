@@ -173,7 +173,6 @@ impl Shared {
             if socket != NONE {
                 self.take_arrival(socket, events);
             }
-            self.records.hand(id);
             events.push(Event::Begin(id));
             if news == Marks::BEGUN && stage == Stage::Pending {
                 return;

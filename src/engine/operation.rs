@@ -161,17 +161,35 @@ impl BitOr for Flags {
 /// What is begun.
 pub struct Begin {
     pub kind: Kind,
-    /// `NONE` for what belongs to no socket.
+    /// The slot and the generation of its socket; `NONE` for what belongs to no socket.
     pub socket: u32,
+    pub socket_generation: u32,
     pub flags: Flags,
     pub buffer: Buffer,
     pub payload: Option<Box<Payload>>,
-    /// The tick at which a timer is due.
-    pub due: Option<u64>,
-    /// The tick at which the operation times out.
-    pub deadline: Option<u64>,
+    /// When a timer is done.
+    pub due: Tick,
+    /// When the operation times out.
+    pub deadline: Tick,
     /// The socket's epoch when the operation was begun; see `socket::Trouble`.
     pub epoch: u8,
+}
+
+impl Begin {
+    /// Of no socket, and with nothing but its kind.
+    pub fn new(kind: Kind) -> Begin {
+        Begin {
+            kind,
+            socket: NONE,
+            socket_generation: 0,
+            flags: Flags::NONE,
+            buffer: Buffer::EMPTY,
+            payload: None,
+            due: Tick::NEVER,
+            deadline: Tick::NEVER,
+            epoch: 0,
+        }
+    }
 }
 
 /// Where an operation stands with the engine. Each transition asserts the phase that it comes from.
@@ -195,6 +213,11 @@ impl Tick {
 
     pub fn of(tick: Option<u64>) -> Tick {
         tick.map_or(Tick::NEVER, Tick)
+    }
+
+    #[cfg(test)]
+    pub fn get(self) -> Option<u64> {
+        (self != Tick::NEVER).then_some(self.0)
     }
 
     pub fn has_come(self, now: u64) -> bool {
@@ -265,15 +288,16 @@ impl Operation {
     pub fn begin(&mut self, begin: Begin) {
         *self = Operation {
             socket: begin.socket,
+            socket_generation: begin.socket_generation,
             buffer: begin.buffer,
             payload: begin.payload,
-            deadline: Tick::of(begin.deadline),
+            deadline: begin.deadline,
             kind: begin.kind,
             flags: begin.flags,
             epoch: begin.epoch,
             ..Operation::default()
         };
-        self.set_due(Tick::of(begin.due));
+        self.set_due(begin.due);
         if let Some(Payload::Copy { bytes, .. }) = self.payload.as_deref_mut() {
             self.buffer = Buffer::of_box(bytes);
         }

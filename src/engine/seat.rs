@@ -179,6 +179,13 @@ impl Seat {
         }
     }
 
+    /// Sees to it that the next operation can be begun.
+    #[inline(always)]
+    pub fn make_room(&self, shared: &mut Shared) -> Answer<Room> {
+        self.reclaim(shared);
+        shared.make_room().map_err(|_| Status::OutOfMemory)
+    }
+
     /// A slot for a new socket, with its handle.
     pub fn new_socket(&self, shared: &mut Shared) -> Result<(u32, u64), OutOfMemory> {
         let made = shared.new_socket()?;
@@ -326,6 +333,9 @@ impl Seat {
     }
 }
 
+/// There is room for one more operation, as long as the lock is held.
+pub struct Room(());
+
 /// What the worker learns besides the events.
 pub struct Taken {
     pub drain: bool,
@@ -357,19 +367,26 @@ pub struct Completed {
 }
 
 impl Shared {
-    /// A slot for a new operation, as the handle that names it.
     #[inline(always)]
-    pub fn new_operation(&mut self) -> Result<Handle, OutOfMemory> {
+    pub(super) fn make_room(&mut self) -> Result<Room, OutOfMemory> {
         if !self.operations.has_free() {
             self.grow_operations()?;
         }
-        let (slot, generation) = self.operations.take().ok_or(OutOfMemory)?;
-        Ok(self.handle(HandleKind::Operation, slot, generation))
+        Ok(Room(()))
+    }
+
+    /// A slot for an operation that is begun, as the handle that names it.
+    #[inline(always)]
+    pub fn new_operation(&mut self, _: Room) -> Handle {
+        match self.operations.take() {
+            Some((slot, generation)) => self.handle(HandleKind::Operation, slot, generation),
+            None => unreachable!("there is room"),
+        }
     }
 
     /// Makes room for more operations.
     #[cold]
-    pub fn grow_operations(&mut self) -> Result<(), OutOfMemory> {
+    fn grow_operations(&mut self) -> Result<(), OutOfMemory> {
         let chunk = self.operations.grow()?;
         self.records.grow(chunk).inspect_err(|_| {
             self.operations.vacate(); // Slots without records are of no use.

@@ -23,7 +23,7 @@ use self::record::{lane_of, Draft, Entry, Place, Record, Tally};
 use super::arena::{chunk, Chunk, Growth, CHUNK};
 use super::file::FileSend;
 use super::handover::SeatSide;
-use super::operation::{Begin, Fault, Flags, Kind, Operation, Payload, NONE};
+use super::operation::{Begin, Fault, Flags, Kind, Operation, Payload, Tick, NONE};
 use super::race::Race;
 use super::socket::{Engine, Socket};
 use crate::address::Address;
@@ -192,7 +192,6 @@ impl Simulation {
             found: 0,
         });
         let begin = Begin {
-            kind: draft.kind,
             socket: match draft.kind {
                 Kind::Timer | Kind::Resolve => NONE,
                 _ => self.places[draft.socket].number,
@@ -200,9 +199,10 @@ impl Simulation {
             flags: draft.flags,
             buffer,
             payload,
-            due: draft.due,
-            deadline: draft.deadline,
+            due: Tick::of(draft.due),
+            deadline: Tick::of(draft.deadline),
             epoch,
+            ..Begin::new(draft.kind)
         };
         self.say(|| format!("begin {number} {draft:?} epoch {epoch}"));
         self.link(id as u32).begin = Some(begin);
@@ -300,7 +300,7 @@ impl Simulation {
             let entry = self.link(self.records[number].id);
             entry.deadline = Some(deadline);
             if let Some(begin) = &mut entry.begin {
-                begin.deadline = deadline;
+                begin.deadline = Tick::of(deadline);
             }
         }
     }
@@ -361,13 +361,12 @@ impl Simulation {
         };
         if let Some(begin) = entry.begin {
             self.say(|| format!("  engine begins {number}"));
-            self.records[number].deadline = begin.deadline;
+            self.records[number].deadline = begin.deadline.get();
             if kind == Kind::Close {
                 self.foretell_closing(socket, begin.flags.has(Flags::DRAIN));
                 self.places[socket].closing = Some(begin.flags);
             }
-            self.seat.at(id).begin(begin);
-            self.seat.hand(id);
+            self.seat.hand(id, |record| record.begin(begin));
             self.engine.begin(id, &mut self.ports);
             if kind == Kind::Close {
                 self.check_closing(socket);

@@ -376,7 +376,7 @@ impl Worker {
             let (kind, callback) = (record.kind, record.callback);
             let ended = shared.complete(id, kind, callback.is_some());
             if ended.route == Route::Call {
-                shared.records.hand(id);
+                shared.records.hand(id, |_| ());
                 self.calls.push(ended.operation);
             } else {
                 shared.go_on(id, ended.route);

@@ -1,8 +1,8 @@
 //! Beginning to accept: the place of the socket to come is made before anything waits for it.
 
-use super::submit::{in_service, must_be_seen, socket_of, submit, timeout, Draft};
+use super::submit::{deadline, in_service, must_be_seen, on, socket_of, submit, timeout};
 use crate::address::Family;
-use crate::engine::operation::Kind;
+use crate::engine::operation::{Begin, Kind};
 use crate::engine::population::{Arriving, Population};
 use crate::engine::record::Settings;
 use crate::foreign::{Buffer, Notify};
@@ -58,13 +58,14 @@ pub fn begin_accept(listener: u64, notify: Notify) -> Answer<()> {
     let mut place = Place::new(&population, heritage, roomy)?;
     let (seat, handle, mut shared) = socket_of(listener)?;
     in_service(&shared)?;
+    let room = seat.make_room(&mut shared)?;
     let record = shared.sockets.at(handle.slot);
-    let draft = Draft {
+    let begin = Begin {
         buffer: Buffer::of_number(place.handle.unwrap_or(0)),
-        timeout_ms: timeout(record, |kept| kept.accept_timeout_ms),
-        ..Draft::new(Kind::Accept)
+        deadline: deadline(timeout(record, |kept| kept.accept_timeout_ms)),
+        ..on(record, handle, Kind::Accept)
     };
-    submit(seat, shared, Some(handle), draft, &notify)?;
+    submit(seat, shared, room, begin, &notify);
     place.handle = None; // The operation has it.
     Ok(())
 }

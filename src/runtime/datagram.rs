@@ -1,20 +1,22 @@
 //! Datagrams with an address: what is sent somewhere, and what is received from somebody.
 
-use super::submit::{in_service, must_be_seen, room_in_queue, socket_of, submit, timeout, Draft};
+use super::submit::{
+    deadline, in_service, must_be_seen, on, room_in_queue, socket_of, submit, timeout,
+};
 use crate::abi;
 use crate::address::{Address, Family};
-use crate::engine::operation::{Flags, Kind, Payload};
-use crate::engine::seat::Shared;
+use crate::engine::operation::{Begin, Flags, Kind, Payload};
+use crate::engine::seat::{Room, Seat, Shared};
 use crate::foreign::{AddressOut, Buffer, Notify};
 use crate::status::{Answer, Status};
 use crate::sys;
 
-/// A message with room for one piece, when nothing but that can fail any more.
-fn message(shared: &mut Shared) -> Answer<Box<Payload>> {
-    if !shared.operations.has_free() {
-        shared.grow_operations().map_err(|_| Status::OutOfMemory)?;
-    }
-    shared.messages.take(1).map_err(|_| Status::OutOfMemory)
+/// Room for an operation, and a message with room for one piece, when nothing but that can fail any
+/// more.
+fn message(seat: &Seat, shared: &mut Shared) -> Answer<(Room, Box<Payload>)> {
+    let room = seat.make_room(shared)?;
+    let message = shared.messages.take(1);
+    Ok((room, message.map_err(|_| Status::OutOfMemory)?))
 }
 
 pub fn begin_send_to(
@@ -35,11 +37,10 @@ pub fn begin_send_to(
         return Err(Status::InvalidArgument);
     }
     let to = to.for_family(record.family);
-    let timeout_ms = timeout(record, |kept| kept.send_timeout_ms);
-    let room = room_in_queue(record, data.len());
+    let fits = room_in_queue(record, data.len());
     in_service(&shared)?;
-    room?;
-    let mut payload = message(&mut shared)?;
+    fits?;
+    let (room, mut payload) = message(seat, &mut shared)?;
     if let Some(message) = payload.message_mut() {
         message.make_whole();
         message.send_to(&to);
@@ -48,18 +49,21 @@ pub fn begin_send_to(
             None => message.push(data),
         }
     }
-    let draft = Draft {
+    let record = shared.sockets.at(handle.slot);
+    record.queued += data.len() as u64;
+    let begin = Begin {
         buffer: data,
         payload: Some(payload),
-        timeout_ms,
-        ..Draft::new(Kind::SendTo)
+        deadline: deadline(timeout(record, |kept| kept.send_timeout_ms)),
+        ..on(record, handle, Kind::SendTo)
     };
-    submit(seat, shared, Some(handle), draft, &notify).map(|_| ())
+    submit(seat, shared, room, begin, &notify);
+    Ok(())
 }
 
 pub fn begin_receive_from(
     socket: u64,
-    room: Buffer,
+    buffer: Buffer,
     flags: u32,
     from: AddressOut,
     notify: Notify,
@@ -72,20 +76,21 @@ pub fn begin_receive_from(
     }
     // Whoever receives on a unix socket has bound it, so its family is known.
     let unix = record.family == Family::Unix;
-    let timeout_ms = timeout(record, |kept| kept.receive_timeout_ms);
     in_service(&shared)?;
-    let mut payload = message(&mut shared)?;
+    let (room, mut payload) = message(seat, &mut shared)?;
     if let Some(message) = payload.message_mut() {
         message.make_whole();
         message.receive_from(from, unix);
-        message.push(room);
+        message.push(buffer);
     }
-    let draft = Draft {
-        flags: Flags::PEEK.when(flags & abi::ASOCK_RECEIVE_PEEK != 0),
-        buffer: room,
+    let record = shared.sockets.at(handle.slot);
+    let mut begin = Begin {
+        buffer,
         payload: Some(payload),
-        timeout_ms,
-        ..Draft::new(Kind::ReceiveFrom)
+        deadline: deadline(timeout(record, |kept| kept.receive_timeout_ms)),
+        ..on(record, handle, Kind::ReceiveFrom)
     };
-    submit(seat, shared, Some(handle), draft, &notify).map(|_| ())
+    begin.flags = begin.flags | Flags::PEEK.when(flags & abi::ASOCK_RECEIVE_PEEK != 0);
+    submit(seat, shared, room, begin, &notify);
+    Ok(())
 }

@@ -1,11 +1,11 @@
 //! Beginning to send a file.
 
-use super::submit::{in_service, room_in_queue, socket_of, submit, timeout, Draft};
+use super::submit::{deadline, in_service, on, room_in_queue, socket_of, submit, timeout};
 use crate::engine::files;
-use crate::engine::operation::{self, Flags, Payload};
+use crate::engine::operation::{Begin, Flags, Kind, Payload};
 use crate::foreign::{Buffer, Notify};
 use crate::status::{Answer, Status};
-use crate::sys::{file, Kind};
+use crate::sys::file;
 
 /// Sends `length` bytes of a file of the application's, from `offset` on.
 pub fn begin_send_file(
@@ -43,21 +43,19 @@ fn hand_over(
 ) -> Answer<()> {
     let (seat, handle, mut shared) = socket_of(socket)?;
     in_service(&shared)?;
-    let record = shared.sockets.at(handle.slot);
-    room_in_queue(record, length)?;
-    let is_datagram = record.kind == Kind::Datagram;
-    let timeout_ms = timeout(record, |kept| kept.send_timeout_ms);
+    room_in_queue(shared.sockets.at(handle.slot), length)?;
     files::make_room(&mut shared, most)?;
-    if !shared.operations.has_free() {
-        shared.grow_operations().map_err(|_| Status::OutOfMemory)?;
-    }
-    let payload = payload.take();
-    let draft = Draft {
-        flags: Flags::FILE.when(payload.is_some() || is_datagram),
+    let room = seat.make_room(&mut shared)?;
+    let record = shared.sockets.at(handle.slot);
+    record.queued += length as u64;
+    let mut begin = Begin {
         buffer: Buffer::of_file(length),
-        payload,
-        timeout_ms,
-        ..Draft::new(operation::Kind::Send)
+        payload: payload.take(),
+        deadline: deadline(timeout(record, |kept| kept.send_timeout_ms)),
+        ..on(record, handle, Kind::Send)
     };
-    submit(seat, shared, Some(handle), draft, notify).map(|_| ())
+    let is_file = begin.payload.is_some() || begin.flags.has(Flags::DATAGRAM);
+    begin.flags.set(Flags::FILE, is_file);
+    submit(seat, shared, room, begin, notify);
+    Ok(())
 }

@@ -3,10 +3,10 @@
 use super::{runtime_of, seat_of};
 use crate::abi;
 use crate::address::Address;
-use crate::engine::operation::{Begin, Fault, Flags, Kind, Payload, NONE};
+use crate::engine::operation::{Begin, Fault, Flags, Kind, Payload, Tick};
 use crate::engine::record::{Marks, Settings, SocketRecord};
 use crate::engine::resolver::{Asker, Resolver};
-use crate::engine::seat::{Seat, Service, Shared};
+use crate::engine::seat::{Room, Seat, Service, Shared};
 use crate::engine::worker::tick_after;
 use crate::foreign::{self, Buffer, Notify};
 use crate::handle::{Handle, HandleKind};
@@ -14,34 +14,20 @@ use crate::status::{Answer, Status};
 use crate::sys::{self, clock};
 use std::sync::{Arc, MutexGuard};
 
-/// What is begun.
-pub(super) struct Draft {
-    pub kind: Kind,
-    pub flags: Flags,
-    pub buffer: Buffer,
-    pub payload: Option<Box<Payload>>,
-    /// The tick at which a timer is done.
-    pub due: Option<u64>,
-    /// 0 is none.
-    pub timeout_ms: u64,
-}
-
-impl Draft {
-    pub fn new(kind: Kind) -> Draft {
-        Draft {
-            kind,
-            flags: Flags::NONE,
-            buffer: Buffer::EMPTY,
-            payload: None,
-            due: None,
-            timeout_ms: 0,
-        }
+/// An operation on a socket, with nothing but what each of them has.
+pub(super) fn on(record: &SocketRecord, socket: Handle, kind: Kind) -> Begin {
+    Begin {
+        socket: socket.slot,
+        socket_generation: socket.generation,
+        flags: Flags::DATAGRAM.when(record.kind == sys::Kind::Datagram),
+        epoch: record.epoch,
+        ..Begin::new(kind)
     }
 }
 
-/// The tick at which an operation times out that is begun now.
-fn deadline(timeout_ms: u64) -> Option<u64> {
-    (timeout_ms > 0).then(|| tick_after(clock::now_ns(), timeout_ms))
+/// When an operation times out that is begun now; 0 is never.
+pub(super) fn deadline(timeout_ms: u64) -> Tick {
+    Tick::of((timeout_ms > 0).then(|| tick_after(clock::now_ns(), timeout_ms)))
 }
 
 pub(super) fn timeout(record: &SocketRecord, of: impl Fn(&Settings) -> u64) -> u64 {
@@ -50,7 +36,11 @@ pub(super) fn timeout(record: &SocketRecord, of: impl Fn(&Settings) -> u64) -> u
 
 /// Whether the runtime still takes operations.
 pub fn in_service(shared: &Shared) -> Answer<()> {
-    match shared.service {
+    takes(shared.service)
+}
+
+fn takes(service: Service) -> Answer<()> {
+    match service {
         Service::Open => Ok(()),
         Service::Draining => Err(Status::Stopped),
         Service::Broken => Err(Status::Internal),
@@ -64,16 +54,16 @@ pub enum Host<'a> {
     Name(&'a str, u16),
 }
 
-/// Puts an operation of a socket, or of none, into the inbox. The caller's `op` is written before
-/// the worker can see the operation. Gives its handle.
+/// Puts an operation into the inbox. The caller's `op` is written before the worker can see the
+/// operation. Gives its handle.
 pub(super) fn submit(
     seat: &Seat,
     shared: MutexGuard<'_, Shared>,
-    socket: Option<Handle>,
-    draft: Draft,
+    room: Room,
+    begin: Begin,
     notify: &Notify,
-) -> Answer<Handle> {
-    submit_fast(seat, shared, socket, draft, notify)
+) -> Handle {
+    submit_fast(seat, shared, room, begin, notify)
 }
 
 /// As `submit`, for the operations that there are most of: made anew for each of them.
@@ -81,46 +71,23 @@ pub(super) fn submit(
 fn submit_fast(
     seat: &Seat,
     mut shared: MutexGuard<'_, Shared>,
-    socket: Option<Handle>,
-    mut draft: Draft,
+    room: Room,
+    begin: Begin,
     notify: &Notify,
-) -> Answer<Handle> {
-    seat.reclaim(&mut shared);
-    let operation = shared.new_operation().map_err(|_| Status::OutOfMemory)?;
+) -> Handle {
+    let operation = shared.new_operation(room);
     notify.op.write(operation.pack());
-    let mut epoch = 0;
-    if let Some(socket) = socket {
-        let record = shared.sockets.at(socket.slot);
-        epoch = record.epoch;
-        draft
-            .flags
-            .set(Flags::DATAGRAM, record.kind == sys::Kind::Datagram);
-        match draft.kind {
-            Kind::Connect => record.connecting += 1,
-            Kind::Send | Kind::SendTo => record.queued += draft.buffer.len() as u64,
-            _ => {}
-        }
-    }
-    let record = shared.records.at(operation.slot);
-    record.begin(Begin {
-        kind: draft.kind,
-        socket: socket.map_or(NONE, |socket| socket.slot),
-        flags: draft.flags,
-        buffer: draft.buffer,
-        payload: draft.payload,
-        due: draft.due,
-        deadline: deadline(draft.timeout_ms),
-        epoch,
+    let (kind, socket) = (begin.kind, begin.socket);
+    shared.records.hand(operation.slot, |record| {
+        record.begin(begin);
+        record.callback = notify.callback;
+        record.user_data = notify.user_data;
     });
-    record.socket_generation = socket.map_or(0, |socket| socket.generation);
-    record.callback = notify.callback;
-    record.user_data = notify.user_data;
-    let collected = !shared.on_poll && notify.callback.is_none() && notify.op.wanted();
-    shared.counters.begun += u64::from(draft.kind != Kind::Shutdown);
-    let socket = socket.map_or(NONE, |socket| socket.slot);
+    let collected = notify.callback.is_none() && !shared.on_poll && notify.op.wanted();
+    shared.counters.begun += u64::from(kind != Kind::Shutdown);
     shared.link_begun(operation.slot, socket, collected);
     seat.hand_over(shared);
-    Ok(operation)
+    operation
 }
 
 /// The record of a socket, with the lock that it lies behind.
@@ -139,7 +106,7 @@ pub(super) fn socket_of(
 
 /// A receive whose result nobody could see makes no sense.
 pub(super) fn must_be_seen(shared: &Shared, notify: &Notify) -> Answer<()> {
-    if !shared.on_poll && notify.callback.is_none() && !notify.op.wanted() {
+    if notify.callback.is_none() && !shared.on_poll && !notify.op.wanted() {
         return Err(Status::InvalidArgument);
     }
     Ok(())
@@ -175,6 +142,7 @@ pub fn begin_connect(socket: u64, host: Host<'_>, notify: Notify) -> Answer<()> 
     let (seat, handle, mut shared) = socket_of(socket)?;
     in_service(&shared)?;
     let resolver = shared.resolver.clone();
+    let room = seat.make_room(&mut shared);
     let record = shared.sockets.at(handle.slot);
     if is_rare && record.rare().is_none() {
         return Err(Status::OutOfMemory); // There the peer is to be remembered.
@@ -182,20 +150,22 @@ pub fn begin_connect(socket: u64, host: Host<'_>, notify: Notify) -> Answer<()> 
     if record.connecting == u16::MAX {
         return Err(Status::QueueFull);
     }
-    let draft = Draft {
+    let room = room?;
+    record.connecting += 1;
+    let begin = Begin {
         payload: Some(payload),
-        timeout_ms: timeout(record, |kept| kept.connect_timeout_ms),
-        ..Draft::new(Kind::Connect)
+        deadline: deadline(timeout(record, |kept| kept.connect_timeout_ms)),
+        ..on(record, handle, Kind::Connect)
     };
-    let submitted = submit(seat, shared, Some(handle), draft, &notify)?;
+    let submitted = submit(seat, shared, room, begin, &notify);
     if let Host::Name(name, _) = host {
         look_up(seat, resolver, name, submitted);
     }
     Ok(())
 }
 
-/// Finds the addresses of a host. `room` counts addresses, not bytes.
-pub fn begin_resolve(runtime: u64, host: Host<'_>, room: Buffer, notify: Notify) -> Answer<()> {
+/// Finds the addresses of a host. The buffer's length counts addresses, not bytes.
+pub fn begin_resolve(runtime: u64, host: Host<'_>, buffer: Buffer, notify: Notify) -> Answer<()> {
     let payload = match host {
         Host::Address(address) => Payload::Found(vec![address]),
         Host::Name(_, port) => Payload::Name(port),
@@ -203,15 +173,16 @@ pub fn begin_resolve(runtime: u64, host: Host<'_>, room: Buffer, notify: Notify)
     let payload = foreign::try_box(payload).ok_or(Status::OutOfMemory)?;
     let runtime = runtime_of(runtime)?;
     let seat = runtime.nearest();
-    let shared = runtime.lock(seat)?;
+    let mut shared = runtime.lock(seat)?;
     in_service(&shared)?;
     let resolver = shared.resolver.clone();
-    let draft = Draft {
-        buffer: room,
+    let begin = Begin {
+        buffer,
         payload: Some(payload),
-        ..Draft::new(Kind::Resolve)
+        ..Begin::new(Kind::Resolve)
     };
-    let submitted = submit(seat, shared, None, draft, &notify)?;
+    let room = seat.make_room(&mut shared)?;
+    let submitted = submit(seat, shared, room, begin, &notify);
     if let Host::Name(name, _) = host {
         look_up(seat, resolver, name, submitted);
     }
@@ -256,91 +227,91 @@ pub(super) fn submit_send(
     notify: &Notify,
 ) -> Answer<()> {
     let (seat, handle, mut shared) = socket_of(socket)?;
-    let record = shared.sockets.at(handle.slot);
+    let room = seat.make_room(&mut shared);
+    let Shared {
+        service, sockets, ..
+    } = &mut *shared;
+    let record = sockets.at(handle.slot);
     suits(record, flags, abi::ASOCK_SEND_OUT_OF_BAND)?;
+    takes(*service)?;
+    room_in_queue(record, data.len())?;
+    let room = room?;
+    record.queued += data.len() as u64;
     // To the system, more of a datagram would be a part of the same one.
     let more = flags & abi::ASOCK_SEND_MORE != 0 && record.kind == sys::Kind::Stream;
-    in_service(&shared)?;
-    let record = shared.sockets.at(handle.slot);
-    room_in_queue(record, data.len())?;
-    let timeout_ms = timeout(record, |kept| kept.send_timeout_ms);
-    let draft = Draft {
-        flags: Flags::MORE.when(more)
-            | Flags::OUT_OF_BAND.when(flags & abi::ASOCK_SEND_OUT_OF_BAND != 0),
+    let mut begin = Begin {
         buffer: data,
-        payload: take_payload(&mut shared, handle, payload)?,
-        timeout_ms,
-        ..Draft::new(Kind::Send)
+        payload: take_payload(record, payload),
+        deadline: deadline(timeout(record, |kept| kept.send_timeout_ms)),
+        ..on(record, handle, Kind::Send)
     };
-    submit_fast(seat, shared, Some(handle), draft, notify).map(|_| ())
+    begin.flags = begin.flags
+        | Flags::MORE.when(more)
+        | Flags::OUT_OF_BAND.when(flags & abi::ASOCK_SEND_OUT_OF_BAND != 0);
+    submit_fast(seat, shared, room, begin, notify);
+    Ok(())
 }
 
 /// Takes the payload of an operation, if it has one, when nothing can fail any more.
-fn take_payload(
-    shared: &mut Shared,
-    socket: Handle,
-    payload: &mut Option<Box<Payload>>,
-) -> Answer<Option<Box<Payload>>> {
-    if payload.is_none() {
-        return Ok(None);
-    }
-    if !shared.operations.has_free() {
-        shared.grow_operations().map_err(|_| Status::OutOfMemory)?;
-    }
-    let mut payload = payload.take();
-    if shared.sockets.at(socket.slot).kind == sys::Kind::Datagram {
-        if let Some(message) = payload.as_deref_mut().and_then(Payload::message_mut) {
+fn take_payload(record: &SocketRecord, payload: &mut Option<Box<Payload>>) -> Option<Box<Payload>> {
+    let mut payload = payload.take()?;
+    if record.kind == sys::Kind::Datagram {
+        if let Some(message) = payload.message_mut() {
             message.make_whole();
         }
     }
-    Ok(payload)
+    Some(payload)
 }
 
-pub fn begin_receive(socket: u64, room: Buffer, flags: u32, notify: Notify) -> Answer<()> {
-    submit_receive(socket, room, &mut None, flags, &notify)
+pub fn begin_receive(socket: u64, buffer: Buffer, flags: u32, notify: Notify) -> Answer<()> {
+    submit_receive(socket, buffer, &mut None, flags, &notify)
 }
 
 /// Hands over a receive. Its payload, if there is one, is taken only then.
 pub(super) fn submit_receive(
     socket: u64,
-    room: Buffer,
+    buffer: Buffer,
     payload: &mut Option<Box<Payload>>,
     flags: u32,
     notify: &Notify,
 ) -> Answer<()> {
     let (seat, handle, mut shared) = socket_of(socket)?;
     must_be_seen(&shared, notify)?;
+    let room = seat.make_room(&mut shared);
+    let Shared {
+        service, sockets, ..
+    } = &mut *shared;
+    let record = sockets.at(handle.slot);
     let of_streams = abi::ASOCK_RECEIVE_ALL | abi::ASOCK_RECEIVE_OUT_OF_BAND;
-    suits(shared.sockets.at(handle.slot), flags, of_streams)?;
-    in_service(&shared)?;
-    let record = shared.sockets.at(handle.slot);
-    let timeout_ms = timeout(record, |kept| kept.receive_timeout_ms);
-    let draft = Draft {
-        flags: Flags::ALL.when(flags & abi::ASOCK_RECEIVE_ALL != 0)
-            | Flags::PEEK.when(flags & abi::ASOCK_RECEIVE_PEEK != 0)
-            | Flags::OUT_OF_BAND.when(flags & abi::ASOCK_RECEIVE_OUT_OF_BAND != 0),
-        buffer: room,
-        payload: take_payload(&mut shared, handle, payload)?,
-        timeout_ms,
-        ..Draft::new(Kind::Receive)
+    suits(record, flags, of_streams)?;
+    takes(*service)?;
+    let room = room?;
+    let mut begin = Begin {
+        buffer,
+        payload: take_payload(record, payload),
+        deadline: deadline(timeout(record, |kept| kept.receive_timeout_ms)),
+        ..on(record, handle, Kind::Receive)
     };
-    submit_fast(seat, shared, Some(handle), draft, notify).map(|_| ())
+    begin.flags = begin.flags
+        | Flags::ALL.when(flags & abi::ASOCK_RECEIVE_ALL != 0)
+        | Flags::PEEK.when(flags & abi::ASOCK_RECEIVE_PEEK != 0)
+        | Flags::OUT_OF_BAND.when(flags & abi::ASOCK_RECEIVE_OUT_OF_BAND != 0);
+    submit_fast(seat, shared, room, begin, notify);
+    Ok(())
 }
 
 pub fn begin_close(socket: u64, flags: u32, notify: Notify) -> Answer<()> {
     let (seat, handle, mut shared) = socket_of(socket)?;
     in_service(&shared)?;
-    let draft = Draft {
-        flags: Flags::DRAIN.when(flags & abi::ASOCK_CLOSE_DRAIN != 0)
-            | Flags::RESET.when(flags & abi::ASOCK_CLOSE_RESET != 0),
-        ..Draft::new(Kind::Close)
-    };
+    let room = seat.make_room(&mut shared)?;
+    let mut begin = on(shared.sockets.at(handle.slot), handle, Kind::Close);
+    begin.flags = begin.flags
+        | Flags::DRAIN.when(flags & abi::ASOCK_CLOSE_DRAIN != 0)
+        | Flags::RESET.when(flags & abi::ASOCK_CLOSE_RESET != 0);
     // The handle is stale before the worker can see the close; it is kept if that cannot be begun.
-    if !shared.operations.has_free() {
-        shared.grow_operations().map_err(|_| Status::OutOfMemory)?;
-    }
     shared.sockets.outdate(handle.slot);
-    submit(seat, shared, Some(handle), draft, &notify).map(|_| ())
+    submit(seat, shared, room, begin, &notify);
+    Ok(())
 }
 
 /// A shutdown takes its place behind the sends begun before it, as an operation of the library's.
@@ -353,21 +324,23 @@ pub fn begin_shutdown(socket: u64, receive: bool, send: bool) -> Answer<()> {
     if !record.marks.has(Marks::CONNECTED) && record.connecting == 0 {
         return Err(Status::NotConnected);
     }
-    let draft = Draft {
-        flags: Flags::RECEIVE.when(receive) | Flags::SEND.when(send),
-        ..Draft::new(Kind::Shutdown)
-    };
-    submit(seat, shared, Some(handle), draft, &Notify::NONE).map(|_| ())
+    let mut begin = on(record, handle, Kind::Shutdown);
+    begin.flags = begin.flags | Flags::RECEIVE.when(receive) | Flags::SEND.when(send);
+    let room = seat.make_room(&mut shared)?;
+    submit(seat, shared, room, begin, &Notify::NONE);
+    Ok(())
 }
 
 pub fn begin_timer(runtime: u64, delay_ms: u64, notify: Notify) -> Answer<()> {
     let runtime = runtime_of(runtime)?;
     let seat = runtime.nearest();
-    let shared = runtime.lock(seat)?;
+    let mut shared = runtime.lock(seat)?;
     in_service(&shared)?;
-    let draft = Draft {
-        due: Some(tick_after(clock::now_ns(), delay_ms)),
-        ..Draft::new(Kind::Timer)
+    let begin = Begin {
+        due: Tick::of(Some(tick_after(clock::now_ns(), delay_ms))),
+        ..Begin::new(Kind::Timer)
     };
-    submit(seat, shared, None, draft, &notify).map(|_| ())
+    let room = seat.make_room(&mut shared)?;
+    submit(seat, shared, room, begin, &notify);
+    Ok(())
 }

@@ -179,17 +179,14 @@ impl Desk {
         let buffer = self.memory.take(length);
         fill(&buffer, b'x');
         let begin = Begin {
-            kind,
             socket: 0,
             flags,
             buffer,
             payload: payload.map(Box::new),
-            due: None,
-            deadline: None,
             epoch: self.epoch,
+            ..Begin::new(kind)
         };
-        self.seat.at(self.count).begin(begin);
-        self.seat.hand(self.count);
+        self.seat.hand(self.count, |record| record.begin(begin));
         self.engine.begin(self.count, &mut self.script);
         self.count += 1;
     }

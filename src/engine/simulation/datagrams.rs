@@ -11,7 +11,7 @@ use crate::driver::{Lane, Outcome, Request, Token};
 use crate::engine::arena::{chunk, Chunk, Growth, CHUNK};
 use crate::engine::arrival::Arrival;
 use crate::engine::handover::SeatSide;
-use crate::engine::operation::{Begin, Fault, Flags, Kind, Operation, Payload, Phase};
+use crate::engine::operation::{Begin, Fault, Flags, Kind, Operation, Payload, Phase, Tick};
 use crate::engine::socket::{Engine, Socket, Steps};
 use crate::foreign::Buffer;
 use crate::status::Status;
@@ -230,17 +230,16 @@ impl Run {
             status: None,
             known: 0,
         });
-        self.seat.at(id as u32).begin(Begin {
-            kind,
+        let begin = Begin {
             socket: 0,
             flags,
             buffer,
             payload: payload.map(Box::new),
-            due: None,
-            deadline,
+            deadline: Tick::of(deadline),
             epoch: self.epoch,
-        });
-        self.seat.hand(id as u32);
+            ..Begin::new(kind)
+        };
+        self.seat.hand(id as u32, |record| record.begin(begin));
         self.is_closed |= kind == Kind::Close;
         self.engine.begin(id as u32, &mut self.world);
     }

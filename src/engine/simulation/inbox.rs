@@ -14,8 +14,9 @@ fn a_drain_is_over_all_that_was_begun_before_it() {
     let mut engine = Engine::new(0);
     let mut shared = seat.lock();
     for _ in 0..COUNT {
-        let id = shared.new_operation().expect("there is memory").slot;
-        shared.records.at(id).kind = Kind::Timer;
+        let room = shared.make_room().expect("there is memory");
+        let id = shared.new_operation(room).slot;
+        shared.records.hand(id, |record| record.kind = Kind::Timer);
         shared.link_begun(id, NONE, false);
     }
     shared.drain = true;

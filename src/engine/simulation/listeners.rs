@@ -10,7 +10,7 @@ use crate::driver::{Done, Lane, Outcome, Request, Token};
 use crate::engine::arena::{chunk, Chunk, Growth, CHUNK};
 use crate::engine::arrival::{Arrival, Standing};
 use crate::engine::handover::SeatSide;
-use crate::engine::operation::{Begin, Fault, Flags, Kind, Operation, Payload};
+use crate::engine::operation::{Begin, Fault, Flags, Kind, Operation, Payload, Tick};
 use crate::engine::socket::{Engine, Socket, Steps};
 use crate::foreign::Buffer;
 use crate::status::Status;
@@ -272,17 +272,13 @@ impl Run {
             canceled: false,
             status: None,
         });
-        self.seat.at(id as u32).begin(Begin {
-            kind: Kind::Accept,
+        let begin = Begin {
             socket: 0,
-            flags: Flags::NONE,
             buffer: Buffer::of_number(place),
-            payload: None,
-            due: None,
-            deadline,
-            epoch: 0,
-        });
-        self.seat.hand(id as u32);
+            deadline: Tick::of(deadline),
+            ..Begin::new(Kind::Accept)
+        };
+        self.seat.hand(id as u32, |record| record.begin(begin));
         self.engine.begin(id as u32, &mut self.world);
     }
 

@@ -6,7 +6,7 @@ use crate::address::Address;
 use crate::driver::sim::{GONE_AGAIN, NO_DESCRIPTOR, RESET};
 use crate::driver::{Outcome, Request};
 use crate::engine::arrival::Standing;
-use crate::engine::operation::{Begin, Fault, Flags, Kind, Payload};
+use crate::engine::operation::{Begin, Fault, Flags, Kind, Payload, Tick};
 use crate::foreign::Buffer;
 use crate::status::{OsError, Status};
 use std::net::Ipv4Addr;
@@ -27,17 +27,13 @@ impl Desk {
     fn accept(&mut self, deadline: Option<u64>) {
         let id = self.count;
         let begin = Begin {
-            kind: Kind::Accept,
             socket: 0,
-            flags: Flags::NONE,
             buffer: Buffer::of_number(place_of(id)),
-            payload: None,
-            due: None,
-            deadline,
+            deadline: Tick::of(deadline),
             epoch: self.epoch,
+            ..Begin::new(Kind::Accept)
         };
-        self.seat.at(id).begin(begin);
-        self.seat.hand(id);
+        self.seat.hand(id, |record| record.begin(begin));
         self.engine.begin(id, &mut self.script);
         self.count += 1;
     }
