@@ -23,6 +23,13 @@ const SOCKET_ENTRY: u32 = 1 << 31;
 /// The addresses of a name, or why there are none.
 pub type NameAnswer = Result<Vec<Address>, Fault>;
 
+/// What there is to tell of an operation, and what it belongs to.
+struct News {
+    marks: Marks,
+    stage: Stage,
+    socket: u32,
+}
+
 /// What the inbox holds for the worker.
 pub enum Event {
     Begin(u32),
@@ -68,6 +75,14 @@ impl Inbox {
     pub fn is_empty(&self) -> bool {
         self.head == NONE
     }
+
+    /// What stood first is out of it.
+    fn go_on(&mut self, next: u32) {
+        self.head = next;
+        if next == NONE {
+            self.tail = NONE;
+        }
+    }
 }
 
 /// Takes what is kept for an operation out of a list, where it is mostly the first.
@@ -112,25 +127,35 @@ impl Shared {
         }
     }
 
-    pub(super) fn unlink(&mut self) -> Option<u32> {
-        let entry = self.inbox.head;
-        if entry == NONE {
-            return None;
-        }
-        let next = if entry & SOCKET_ENTRY != 0 {
-            let (record, next) = self.sockets.unlink(entry & !SOCKET_ENTRY);
-            record.marks.clear(Marks::LINKED);
-            next
-        } else {
-            let (state, next) = self.operations.unlink(entry);
-            state.marks.clear(Marks::LINKED);
-            next
+    /// Takes an operation that stands first out of the inbox.
+    #[inline(always)]
+    fn unlink_operation(&mut self, id: u32) -> News {
+        let (state, next) = self.operations.unlink(id);
+        state.marks.clear(Marks::LINKED);
+        let news = News {
+            marks: state.marks.take(Marks::NEWS),
+            stage: state.stage,
+            socket: state.socket,
         };
-        self.inbox.head = next;
-        if next == NONE {
-            self.inbox.tail = NONE;
+        self.inbox.go_on(next);
+        news
+    }
+
+    /// The same for a socket.
+    fn unlink_socket(&mut self, id: u32) {
+        let (record, next) = self.sockets.unlink(id);
+        record.marks.clear(Marks::LINKED);
+        self.inbox.go_on(next);
+    }
+
+    /// Takes everything out of the inbox.
+    pub(super) fn empty_inbox(&mut self) {
+        while !self.inbox.is_empty() {
+            match self.inbox.head {
+                head if head & SOCKET_ENTRY != 0 => self.unlink_socket(head & !SOCKET_ENTRY),
+                head => drop(self.unlink_operation(head)),
+            }
         }
-        Some(entry)
     }
 
     pub(super) fn take(&mut self, engine: &mut Engine, events: &mut Vec<Event>) {
@@ -143,18 +168,27 @@ impl Shared {
             }
         }
         while events.len() + EVENTS_PER_ENTRY <= EVENTS {
-            let Some(entry) = self.unlink() else { return };
-            if entry & SOCKET_ENTRY != 0 {
-                let socket = entry & !SOCKET_ENTRY;
-                if self.sockets.at(socket).marks.has(Marks::RELEASED) {
-                    events.push(Event::Released(socket));
-                    continue;
+            match self.inbox.head {
+                NONE => return,
+                head if head & SOCKET_ENTRY != 0 => {
+                    self.unlink_socket(head & !SOCKET_ENTRY);
+                    self.take_socket(head & !SOCKET_ENTRY, events);
                 }
-                self.take_arrival(socket, events);
-                events.push(Event::Close(socket));
-            } else {
-                self.take_operation(entry, events);
+                head => {
+                    let news = self.unlink_operation(head);
+                    self.take_operation(head, news, events);
+                }
             }
+        }
+    }
+
+    /// What there is to tell of a socket.
+    fn take_socket(&mut self, socket: u32, events: &mut Vec<Event>) {
+        if self.sockets.at(socket).marks.has(Marks::RELEASED) {
+            events.push(Event::Released(socket));
+        } else {
+            self.take_arrival(socket, events);
+            events.push(Event::Close(socket));
         }
     }
 
@@ -165,25 +199,28 @@ impl Shared {
     }
 
     /// What there is to tell of an operation, which may be over meanwhile.
-    fn take_operation(&mut self, id: u32, events: &mut Vec<Event>) {
-        let state = self.operations.at(id);
-        let (stage, socket) = (state.stage, state.socket);
-        let news = state.marks.take(Marks::NEWS);
-        if news.has(Marks::BEGUN) {
-            if socket != NONE {
-                self.take_arrival(socket, events);
+    #[inline(always)]
+    fn take_operation(&mut self, id: u32, news: News, events: &mut Vec<Event>) {
+        if news.marks.has(Marks::BEGUN) {
+            if news.socket != NONE {
+                self.take_arrival(news.socket, events);
             }
             events.push(Event::Begin(id));
-            if news == Marks::BEGUN && stage == Stage::Pending {
-                return;
-            }
         }
+        if news.marks != Marks::BEGUN || news.stage != Stage::Pending {
+            self.take_rare(id, news, events);
+        }
+    }
+
+    /// What there is to tell of an operation besides its begin.
+    #[inline(never)]
+    fn take_rare(&mut self, id: u32, news: News, events: &mut Vec<Event>) {
         let (answered, changed, canceled) = (
-            news.has(Marks::ANSWERED),
-            news.has(Marks::DEADLINE),
-            news.has(Marks::CANCELED),
+            news.marks.has(Marks::ANSWERED),
+            news.marks.has(Marks::DEADLINE),
+            news.marks.has(Marks::CANCELED),
         );
-        let pending = stage == Stage::Pending;
+        let pending = news.stage == Stage::Pending;
         let answer = answered.then(|| take_from(&mut self.inbox.answers, id));
         if let (Some(answer), true) = (answer.flatten(), pending) {
             events.push(Event::Resolved(id, answer));
@@ -195,7 +232,7 @@ impl Shared {
         if canceled && pending {
             events.push(Event::Cancel(id));
         }
-        if stage == Stage::Retired {
+        if news.stage == Stage::Retired {
             self.operations.release(id);
         }
     }

@@ -471,14 +471,15 @@ impl Shared {
     }
 
     /// The operation's handle is stale from now on.
+    #[inline(always)]
     pub fn retire(&mut self, id: u32) {
-        let state = self.operations.at(id);
-        if state.marks.has(Marks::LINKED) {
-            state.stage = Stage::Retired;
-            self.operations.outdate(id);
-        } else {
-            self.operations.release(id);
-        }
+        self.operations.release_unless(id, |state| {
+            let linked = state.marks.has(Marks::LINKED);
+            if linked {
+                state.stage = Stage::Retired; // The inbox still leads to the slot.
+            }
+            linked
+        });
     }
 
     /// The first completion that waits to be polled.
@@ -515,7 +516,7 @@ impl Shared {
     /// back, and names the operations that still owe a completion, which says so.
     pub fn break_down(&mut self, engine: &mut Engine) -> Vec<u32> {
         self.service = Service::Broken;
-        while self.unlink().is_some() {}
+        self.empty_inbox();
         engine.operations.accept(&mut self.records);
         engine.operations.give_back_all();
         let mut owing = Vec::new();
@@ -544,7 +545,7 @@ impl Shared {
         self.resolver = None;
         self.files = None;
         self.returned = Vec::new();
-        while self.unlink().is_some() {}
+        self.empty_inbox();
         self.inbox = Inbox::new();
         let mut leaving = Vec::new();
         self.operations.each_used(|id, state| {

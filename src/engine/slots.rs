@@ -145,11 +145,21 @@ impl<T: Default> Slots<T> {
 
     /// Retires the slot's handle and frees the slot, unless its generations are used up.
     pub fn release(&mut self, index: u32) {
+        self.release_unless(index, |_| false);
+    }
+
+    /// Retires the slot's handle, and frees the slot unless it is still needed.
+    #[inline(always)]
+    pub fn release_unless(&mut self, index: u32, is_needed: impl FnOnce(&mut T) -> bool) {
         let free = self.free;
         let Some(slot) = self.slot(index) else {
             return;
         };
         debug_assert!(slot.is_used());
+        if is_needed(&mut slot.value) {
+            slot.tag |= OUTDATED;
+            return;
+        }
         slot.value = T::default();
         if slot.generation() < LAST_GENERATION {
             slot.tag = slot.generation() + 1;
