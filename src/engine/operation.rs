@@ -616,8 +616,10 @@ impl Chain {
         (self.head != NONE).then_some(self.head)
     }
 
+    /// The operation stands in no list, and so it has no successor.
+    #[inline(always)]
     pub fn push(&mut self, links: &mut impl Links, id: u32) {
-        *links.next(id) = NONE;
+        debug_assert_eq!(*links.next(id), NONE);
         match replace(&mut self.tail, id) {
             NONE => self.head = id,
             tail => *links.next(tail) = id,
@@ -626,10 +628,15 @@ impl Chain {
 
     pub fn pop(&mut self, links: &mut impl Links) -> Option<u32> {
         let id = self.first()?;
-        self.head = replace(links.next(id), NONE);
+        self.drop_first(links.next(id));
+        Some(id)
+    }
+
+    /// Takes the first out, of which this says what is next.
+    pub fn drop_first(&mut self, next: &mut u32) {
+        self.head = replace(next, NONE);
         if self.head == NONE {
             self.tail = NONE;
         }
-        Some(id)
     }
 }

@@ -9,7 +9,9 @@ use super::accept::Pause;
 use super::arena::Arena;
 use super::arrival::Arrival;
 use super::connect::Attempt;
-use super::operation::{Chain, Fault, Flags, Kind, Operations, Payload, Phase, Queue, Tick, NONE};
+use super::operation::{
+    Chain, Fault, Flags, Kind, Operation, Operations, Payload, Phase, Queue, Tick, NONE,
+};
 use super::request::request_of;
 use super::timer::Wheel;
 use crate::address::{Address, Family};
@@ -222,9 +224,25 @@ impl Engine {
         self.pending == 0 && self.attempts.iter().all(Option::is_none)
     }
 
-    /// The next operation whose result is fixed; its record stays until it is delivered.
+    /// The next operation whose result is fixed, if it is as wanted; its record stays until it is
+    /// delivered.
+    pub fn take_finished_if(
+        &mut self,
+        wanted: impl FnOnce(&Operation) -> bool,
+    ) -> Option<(u32, &mut Operation)> {
+        let id = self.finished.first()?;
+        let operation = &mut self.operations[id];
+        if !wanted(operation) {
+            return None;
+        }
+        self.finished.drop_first(&mut operation.next);
+        Some((id, operation))
+    }
+
+    /// The next operation whose result is fixed.
+    #[cfg(test)]
     pub fn take_finished(&mut self) -> Option<u32> {
-        self.finished.pop(&mut self.operations)
+        self.take_finished_if(|_| true).map(|(id, _)| id)
     }
 
     /// The record of a finished operation goes back to the seat.
@@ -238,14 +256,8 @@ impl Engine {
         self.finished.first().is_some()
     }
 
-    /// The next one is a close: whoever hears of it may take it that the socket's callbacks have returned.
-    pub fn finishes_close(&self) -> bool {
-        let next = self.finished.first();
-        next.is_some_and(|id| self.operations[id].kind == Kind::Close)
-    }
-
     /// The next socket that is closed and whose operations are all finished. Its number is free
-    /// once those that `take_finished` gave before it have been settled.
+    /// once those that `take_finished_if` gave before it have been settled.
     pub fn take_closed(&mut self) -> Option<u32> {
         let index = self.closed?;
         self.closed = std::mem::take(&mut self.sockets[index].link).get();

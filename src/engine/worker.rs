@@ -310,23 +310,17 @@ impl Worker {
         let seat = self.seat;
         let mut shared = seat.lock();
         self.end_batch(&mut shared);
-        while self.calls.len() < self.calls.capacity().min(BATCH) {
-            if !self.calls.is_empty() && self.engine.finishes_close() {
-                break; // Nobody learns of it while callbacks are still to be called.
-            }
-            if self.leftovers.len() == self.leftovers.capacity() {
-                break;
-            }
-            let Some(id) = self.engine.take_finished() else {
+        while self.calls.len() < BATCH && self.leftovers.len() < BATCH {
+            // Whoever hears of a close may take it that the socket's callbacks have returned.
+            let may_close = self.calls.is_empty();
+            let wanted = |next: &Operation| may_close || next.kind != Kind::Close;
+            let Some((id, operation)) = self.engine.take_finished_if(wanted) else {
                 break;
             };
-            let operation = &mut self.engine.operations[id];
-            self.leftovers.extend(settle(operation, &mut shared));
-            let kind = operation.kind;
-            if kind == Kind::Accept {
-                self.leftovers
-                    .extend(Leftover::of(&mut shared, id, operation));
+            if let Some(leftover) = settle(id, operation, &mut shared) {
+                self.leftovers.push(leftover);
             }
+            let kind = operation.kind;
             let ended = shared.complete(id, kind, operation.callback.is_some());
             if ended.route == Route::Call {
                 self.calls.push(ended.operation);
@@ -396,10 +390,12 @@ impl Worker {
 }
 
 /// What an operation's end changes on the shared half of its socket. Gives what is left to be done.
-fn settle(operation: &mut Operation, shared: &mut Shared) -> Option<Leftover> {
+#[inline(always)]
+fn settle(id: u32, operation: &mut Operation, shared: &mut Shared) -> Option<Leftover> {
     let payload = operation.payload.take();
     let ok = operation.status == Status::Ok;
     match operation.kind {
+        Kind::Accept => return Leftover::of(shared, id, operation),
         Kind::Connect => {
             let record = shared.sockets.at(operation.socket);
             record.connecting -= 1;
