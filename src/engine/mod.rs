@@ -3,7 +3,7 @@
 //! `arena` and `slots`; shared with the application's threads: `record`, `handover`, `pins`,
 //! `inbox`, `messages`, `calls`, `seat`, `population`, `delivery`; off the workers: `resolver` and
 //! `files`; and `worker`, which joins them, with `ports` for the steps that the rules take in the
-//! world, and `prepared` for the descriptors that are made there.
+//! world, `prepared` for the descriptors that are made there, and `look` for how it waits.
 
 mod abort;
 mod accept;
@@ -17,6 +17,7 @@ pub mod file;
 pub mod files;
 pub mod handover;
 pub mod inbox;
+mod look;
 mod messages;
 pub mod operation;
 pub mod pins;

@@ -7,6 +7,7 @@ use super::calls::BATCH;
 use super::delivery::{self, Call, Poll};
 use super::files;
 use super::inbox::{Event, EVENTS};
+use super::look::Look;
 use super::operation::{Flags, Kind, Operation};
 use super::population::{Leftover, Population};
 use super::ports::Ports;
@@ -25,9 +26,6 @@ use std::sync::Arc;
 
 /// Turns that work may go on without asking the system for news.
 const TURNS: u32 = 16;
-
-/// Looks between two offers of the core to others.
-const LOOKS: u32 = 8;
 
 const NS_PER_TICK: u64 = 1_000_000;
 
@@ -55,8 +53,7 @@ pub struct Worker {
     /// The descriptors of races, by the numbers of their attempts.
     attempts: Table<Option<Prepared>>,
     poll: Option<Arc<Poll>>,
-    /// How long it looks for work before it sleeps.
-    spin_ns: u64,
+    look: Look,
     events: Vec<Event>,
     /// The operations of a batch whose callbacks are called, and how many of those calls were made.
     calls: Vec<Handle>,
@@ -94,7 +91,7 @@ impl Worker {
             population,
             attempts: Table::new(),
             poll,
-            spin_ns,
+            look: Look::new(spin_ns),
             events,
             calls,
             called: 0,
@@ -122,11 +119,9 @@ impl Worker {
 
     fn turns(&mut self) {
         let mut busy = 0;
-        let mut looks_in_vain = 0_u32;
-        let mut look_until = self.look_until();
         loop {
             // A worker that looks for work is not woken, for it finds what is handed over.
-            let looks = look_until.is_some_and(|until| clock::now_ns() < until);
+            let looks = self.look.goes_on(clock::now_ns);
             let taken = self.take(!looks);
             self.apply(taken.drain);
             if taken.stop && self.engine.is_quiet() {
@@ -136,14 +131,6 @@ impl Worker {
             if taken.idle && looks {
                 self.listen(0);
                 self.react();
-                looks_in_vain = if self.engine.has_finished() {
-                    0
-                } else {
-                    looks_in_vain + 1
-                };
-                if looks_in_vain % LOOKS == LOOKS - 1 {
-                    thread::yield_now();
-                }
             } else if taken.idle {
                 self.sleep();
                 self.react();
@@ -152,16 +139,14 @@ impl Worker {
                 self.react();
             }
             self.expire();
-            if !taken.idle || self.engine.has_finished() {
-                look_until = self.look_until();
-            }
+            let found = !taken.idle || self.engine.has_finished();
             self.deliver();
+            if found {
+                self.look.found();
+            } else if looks && self.look.found_nothing(clock::now_ns) {
+                thread::yield_now();
+            }
         }
-    }
-
-    /// Until when the worker looks for more before it sleeps; none when it is not to look.
-    fn look_until(&self) -> Option<u64> {
-        (self.spin_ns > 0).then(|| clock::now_ns().saturating_add(self.spin_ns))
     }
 
     /// The steps that the engine may ask for, with the engine itself beside them.
