@@ -7,7 +7,11 @@
 mod common;
 
 use asock::*;
+use common::calls::*;
 use common::*;
+use std::io::Write;
+use std::net::TcpStream;
+use std::sync::Arc;
 
 fn spinning(spin_us: u32) -> Runtime {
     Runtime::start(&asock_runtime_config {
@@ -71,4 +75,92 @@ fn a_worker_that_has_looked_long_enough_sleeps() {
         recorder.timer(0);
         runtime.stats().wake_ups > 0
     });
+}
+
+/// A connection on which something was received last, so that the worker tries there first when it
+/// looks, with a receive that waits.
+fn tried(
+    runtime: &Runtime,
+    recorder: &Arc<Recorder>,
+) -> (asock_socket, TcpStream, Memory, asock_op) {
+    let (socket, mut peer) = pair(runtime);
+    for _ in 0..3 {
+        let op = recorder.receive(socket, &Memory::new(8), 0);
+        peer.write_all(b"1").expect("connected");
+        assert_eq!(recorder.completion_of(op).bytes, 1);
+    }
+    let room = Memory::new(8);
+    let op = recorder.receive(socket, &room, 0);
+    (socket, peer, room, op)
+}
+
+/// While one receive is tried again and again, everything else goes on.
+#[test]
+fn a_worker_that_looks_sees_every_socket_and_every_time() {
+    if one_core() {
+        return;
+    }
+    let runtime = spinning(60_000_000);
+    let recorder = runtime.recorder();
+    let (_tried, _quiet, _room, waiting) = tried(&runtime, &recorder);
+    let mut others: Vec<_> = (0..3).map(|_| pair(&runtime)).collect();
+    for round in 0..60 {
+        let (socket, peer) = &mut others[round % 3];
+        let room = Memory::new(8);
+        let op = recorder.receive(*socket, &room, 0);
+        have_a_turn(&runtime); // It waits for what is to come, and is not begun with it.
+        peer.write_all(&[round as u8]).expect("connected");
+        let completion = recorder.completion_of(op);
+        assert_eq!((completion.status, completion.bytes), (ASOCK_OK, 1));
+        assert_eq!(room.bytes()[0], round as u8);
+    }
+    let timer = recorder.timer(5);
+    assert_eq!(recorder.completion_of(timer).status, ASOCK_OK);
+    assert_pending(&runtime, waiting);
+    assert_eq!(asock_set_deadline(waiting, 5), ASOCK_OK);
+    assert_eq!(recorder.completion_of(waiting).status, ASOCK_TIMED_OUT);
+    assert_eq!(runtime.stats().wake_ups, 0);
+}
+
+/// Also of the receive that is being tried: it takes bytes and says so, or takes none.
+#[test]
+fn a_cancel_while_the_worker_looks_loses_no_byte() {
+    if one_core() {
+        return;
+    }
+    let runtime = spinning(60_000_000);
+    let recorder = runtime.recorder();
+    let (socket, mut peer, mut room, mut op) = tried(&runtime, &recorder);
+    let (mut written, mut read) = (Vec::<u8>::new(), Vec::<u8>::new());
+    let mut random = Random::new(29);
+    for round in 0..400_u32 {
+        if random.one_in(2) {
+            peer.write_all(&[round as u8]).expect("connected");
+            written.push(round as u8);
+        }
+        if random.one_in(2) {
+            asock_cancel(op); // It may be over.
+        } else if read.len() == written.len() {
+            continue;
+        }
+        let completion = recorder.completion_of(op);
+        match completion.status {
+            ASOCK_OK => assert_ne!(completion.bytes, 0),
+            status => assert_eq!((status, completion.bytes), (ASOCK_CANCELED, 0)),
+        }
+        read.extend(&room.bytes()[..completion.bytes]);
+        room = Memory::new(8);
+        op = recorder.receive(socket, &room, 0);
+    }
+    peer.write_all(b"end").expect("connected");
+    written.extend(b"end");
+    while read.len() < written.len() {
+        let count = recorder.completion_of(op).bytes;
+        read.extend(&room.bytes()[..count]);
+        room = Memory::new(8);
+        op = recorder.receive(socket, &room, 0);
+    }
+    assert_eq!(read, written);
+    assert_eq!(asock_close(socket), ASOCK_OK);
+    assert_eq!(recorder.completion_of(op).status, ASOCK_CLOSED);
 }

@@ -13,6 +13,8 @@
 //! - `cancel` takes a lane's request back. With an outcome it is over; without one it still
 //!   belongs to the driver, its buffer too, until `next` gives its outcome, which may be
 //!   `Canceled` or its own, where the cancel came too late.
+//! - `look` is a wait that does not sleep, for a worker that looks again and again: it may try what is
+//!   likely, so only several looks see everything.
 //! - `wait` sleeps until something is done, the waker is signalled, or the time is over.
 //! - A message for which there is no room, and of whose room the system does not tell, fails as one
 //!   that would block, and the engine tries again.
@@ -35,6 +37,9 @@ use std::sync::Arc;
 pub use epoll::EpollDriver;
 pub use table::Table;
 pub use uring::UringDriver;
+
+/// Looks of a worker of which one asks for everything, and the others try what is likely.
+const LOOKS_PER_EVENT: u32 = 4;
 
 /// The two directions of a socket; each has one request with the driver at most.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -289,6 +294,14 @@ impl Driver {
         match self {
             Driver::Epoll(driver) => driver.wait(timeout_ms),
             Driver::Uring(driver) => driver.wait(timeout_ms),
+        }
+    }
+
+    /// Looks for what is done. One look in `LOOKS_PER_EVENT` sees everything.
+    pub fn look(&mut self) -> SysResult<()> {
+        match self {
+            Driver::Epoll(driver) => driver.look(),
+            Driver::Uring(driver) => driver.look(),
         }
     }
 

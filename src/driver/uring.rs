@@ -9,11 +9,13 @@
 )]
 
 mod entry;
+mod guess;
 mod probe;
 #[cfg(test)]
 mod tests;
 
 use self::entry::{length_of, poll};
+use self::guess::Guess;
 use super::table::Table;
 use super::{Done, Lane, Outcome, Request, Requests, Token, Waker};
 use crate::address::Address;
@@ -102,6 +104,7 @@ pub struct UringDriver {
     states: Table<State>,
     /// There are missed cancels.
     missed: bool,
+    guess: Guess,
     /// Where the kernel writes whose connections it has accepted, by listener.
     callers: Vec<(u32, Box<Caller>)>,
     /// Of the connection that was accepted last.
@@ -123,6 +126,7 @@ impl UringDriver {
             armed: false,
             states: Table::new(),
             missed: false,
+            guess: Guess::default(),
             callers: Vec::new(),
             peer: Address::NONE,
         })
@@ -140,6 +144,11 @@ impl UringDriver {
 
     pub fn detach(&mut self, socket: u32) {
         self.callers.retain(|own| own.0 != socket);
+        let parked = self.drop_parked(Token::input(socket));
+        debug_assert!(
+            !parked,
+            "the engine takes requests back before it lets a socket go"
+        );
         if let Some(state) = self.states.get_mut(socket) {
             state.replace(None);
         }
@@ -201,6 +210,9 @@ impl UringDriver {
                 // A send that finds no room comes back and polls. Left to itself the kernel may
                 // give it to a thread that sleeps in it, where no cancel finds it.
                 let flags = SendFlags { more, out_of_band };
+                if let Some(outcome) = self.send_now(token, descriptor, buffer, flags) {
+                    return Some(outcome);
+                }
                 opcode::Send::new(fd, buffer.pointer(), length_of(buffer.len()))
                     .flags(flags.bits())
                     .build()
@@ -217,10 +229,14 @@ impl UringDriver {
                     ..ReceiveFlags::default()
                 };
                 let poll_first = state.marks & EMPTY != 0 && !whole;
-                opcode::Recv::new(fd, buffer.pointer(), length_of(buffer.len()))
+                let entry = opcode::Recv::new(fd, buffer.pointer(), length_of(buffer.len()))
                     .flags(flags.bits())
                     .ioprio(if poll_first { POLL_FIRST } else { 0 })
-                    .build()
+                    .build();
+                if poll_first && self.park(token, &entry) {
+                    return None;
+                }
+                entry
             }
             Request::Accept => {
                 let Some(caller) = self.caller(token.socket) else {
@@ -275,6 +291,9 @@ impl UringDriver {
     }
 
     pub fn cancel(&mut self, token: Token) -> Option<Outcome> {
+        if self.drop_parked(token) {
+            return Some(Outcome::Canceled);
+        }
         if let Some(state) = self.states.get_mut(token.socket) {
             state.marks |= bit_of(token.lane);
         }
@@ -317,6 +336,11 @@ impl UringDriver {
     }
 
     pub fn wait(&mut self, timeout_ms: i32) -> SysResult<()> {
+        self.unpark()?;
+        self.ask(timeout_ms)
+    }
+
+    fn ask(&mut self, timeout_ms: i32) -> SysResult<()> {
         if !self.armed {
             self.push(poll_waker(&self.waker))?;
             self.armed = true;
@@ -370,6 +394,9 @@ impl UringDriver {
     }
 
     pub fn next(&mut self, requests: &impl Requests) -> Option<Done> {
+        if let Some(done) = self.attempt_parked(requests) {
+            return Some(done);
+        }
         loop {
             let completion = self.ring.completion().next()?;
             let (data, result) = (completion.user_data(), completion.result());
@@ -477,6 +504,7 @@ impl UringDriver {
 
     /// Has the kernel let go of everything at once, after a panic.
     pub fn abandon(&mut self) {
+        self.guess = Guess::default();
         let everything = CancelBuilder::any();
         let _ = self.ring.submitter().register_sync_cancel(None, everything);
         // What still stands in the queue must not begin now that it is told to be over.

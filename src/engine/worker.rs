@@ -129,7 +129,7 @@ impl Worker {
             }
             busy = if taken.idle { 0 } else { busy + 1 };
             if taken.idle && looks {
-                self.listen(0);
+                self.look();
                 self.react();
             } else if taken.idle {
                 self.sleep();
@@ -199,12 +199,11 @@ impl Worker {
     }
 
     fn listen(&mut self, timeout_ms: i32) {
-        if let Err(error) = self.driver.wait(timeout_ms) {
-            log::write(
-                log::ERROR,
-                format_args!("asock: waiting for events failed: {}", error.0),
-            );
-        }
+        heard(self.driver.wait(timeout_ms));
+    }
+
+    fn look(&mut self) {
+        heard(self.driver.look());
     }
 
     /// Goes through what the driver has to tell.
@@ -371,6 +370,16 @@ impl Worker {
         if let Some(poll) = self.poll.take() {
             poll.drained();
         }
+    }
+}
+
+/// What is to be said of a wait.
+fn heard(waited: SysResult<()>) {
+    if let Err(error) = waited {
+        log::write(
+            log::ERROR,
+            format_args!("asock: waiting for events failed: {}", error.0),
+        );
     }
 }
 

@@ -2,6 +2,7 @@
 //! cancels is kept through all that may happen to a number.
 
 use super::*;
+use crate::driver::LOOKS_PER_EVENT;
 use crate::foreign::Buffer;
 use crate::handle::SLOTS;
 use crate::sys::{Descriptor, Kind};
@@ -316,4 +317,125 @@ fn what_is_abandoned_in_the_queue_never_begins() {
     let flags = ReceiveFlags::default();
     let received = system::receive(descriptor, Buffer::of_box(&mut room), flags);
     assert_eq!(received, Ok(4));
+}
+
+impl World {
+    /// Looks until there are so many outcomes.
+    fn looked(&mut self, count: usize) -> Vec<Done> {
+        let mut dones = Vec::new();
+        let start = std::time::Instant::now();
+        while dones.len() < count {
+            self.driver.look().expect("looks");
+            while let Some(done) = self.driver.next(&self.asked) {
+                dones.push(done);
+            }
+            assert!(start.elapsed() < Duration::from_secs(10), "{dones:?}");
+        }
+        dones
+    }
+
+    /// A socket whose next receive the driver tries itself, with its other end.
+    fn looking(&mut self, socket: u32) -> TcpStream {
+        let mut peer = self.connect(socket);
+        self.receive(socket);
+        peer.write_all(b"1").expect("there is room");
+        assert_eq!(self.looked(1), [received(1)]);
+        self.receive(socket);
+        peer
+    }
+
+    fn byte(&self, socket: u32) -> u8 {
+        self.asked.rooms.borrow()[&socket][0]
+    }
+}
+
+/// So many bytes on the first socket.
+fn received(bytes: usize) -> Done {
+    let (token, outcome) = (Token::input(0), Outcome::Done(bytes));
+    Done { token, outcome }
+}
+
+/// While the worker looks, and when it sleeps after that.
+#[test]
+fn a_receive_that_is_tried_ends_like_any_other() {
+    let Some(mut world) = World::new() else {
+        return;
+    };
+    let mut peer = world.looking(0);
+    for round in 0..20 {
+        peer.write_all(&[round]).expect("there is room");
+        let dones = match round % 2 {
+            0 => world.looked(1),
+            _ => world.dones(1),
+        };
+        assert_eq!(dones, [received(1)]);
+        assert_eq!(world.byte(0), round);
+        world.receive(0);
+    }
+    drop(peer);
+    assert_eq!(world.looked(1), [received(0)]);
+}
+
+/// The kernel has never had it, so nothing more comes of it, and the next one gets the bytes.
+#[test]
+fn a_receive_that_is_tried_can_be_taken_back() {
+    let Some(mut world) = World::new() else {
+        return;
+    };
+    let mut peer = world.looking(0);
+    assert_eq!(
+        world.driver.cancel(Token::input(0)),
+        Some(Outcome::Canceled)
+    );
+    peer.write_all(b"2").expect("there is room");
+    assert!(world.dones(0).is_empty());
+    world.receive(0);
+    assert_eq!(world.looked(1), [received(1)]);
+    assert_eq!(world.byte(0), b'2');
+}
+
+/// Whoever is tried again and again must not keep the others waiting.
+#[test]
+fn looking_sees_every_socket_and_the_waker() {
+    let Some(mut world) = World::new() else {
+        return;
+    };
+    let mut peer = world.connect(1);
+    let _quiet = world.looking(0);
+    for round in 0..20 {
+        world.receive(1);
+        peer.write_all(&[round]).expect("there is room");
+        assert_eq!(world.looked(1)[0].token, Token::input(1));
+        assert_eq!(world.byte(1), round);
+    }
+    world.driver.waker.wake();
+    for _ in 0..LOOKS_PER_EVENT * 2 {
+        world.driver.look().expect("looks");
+        assert_eq!(world.driver.next(&world.asked), None);
+    }
+    world.driver.wait(0).expect("waits");
+}
+
+/// Not even when every look has something else to do.
+#[test]
+fn a_receive_that_is_tried_is_not_forgotten_over_others() {
+    let Some(mut world) = World::new() else {
+        return;
+    };
+    let _other = world.connect(1);
+    let mut peer = world.looking(0);
+    peer.write_all(b"3").expect("there is room");
+    let mut byte: Box<[u8]> = b"4"[..].into();
+    for _ in 0..LOOKS_PER_EVENT * 4 {
+        let send = Request::Send {
+            buffer: Buffer::of_box(&mut byte),
+            more: false,
+            out_of_band: false,
+        };
+        assert_eq!(world.driver.start(Token::output(1), send), None);
+        if world.looked(1).contains(&received(1)) {
+            return;
+        }
+    }
+    panic!("the others had every look");
 }
