@@ -65,8 +65,15 @@ pub fn config(delivery: u32) -> asock_runtime_config {
         workers: 0,
         resolvers: 0,
         max_sockets: 0,
-        spin_us: 0,
+        spin_us: spin_us(),
     }
+}
+
+/// What the tests' runtimes are started with where they do not care: the whole suite has its turn with
+/// workers that look before they sleep, too.
+fn spin_us() -> u32 {
+    let asked = std::env::var("ASOCK_TEST_SPIN_US");
+    asked.map_or(0, |text| text.parse().expect("a number of microseconds"))
 }
 
 /// A runtime of its own, stopped at the end of its scope.
