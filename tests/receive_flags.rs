@@ -233,6 +233,40 @@ fn the_urgent_byte_is_received() {
     });
 }
 
+/// The stream goes on behind it, although the receive before stops there for a reason that no event tells of any more.
+#[test]
+fn the_urgent_byte_is_received_before_its_event() {
+    on_both(|runtime| {
+        let recorder = runtime.recorder();
+        let (socket, mut peer) = pair(&runtime);
+        peer.write_all(b"first").expect("connected");
+        // With more room than that, so that the next receive waits for an event.
+        assert_eq!(recorder.take(socket, 8, 0).1, b"first");
+        let asked = runtime.recorder();
+        let inner = Arc::clone(&asked);
+        let (room, stream) = (Memory::new(1), peer.try_clone().expect("a descriptor"));
+        let urgent = room.clone();
+        // The worker takes this callback's operations before it asks for events; a poller may come too late.
+        let caller = runtime.recorder_with(move |_| {
+            (&stream).write_all(b"abc").expect("connected");
+            send_urgent(&stream, b'!');
+            (&stream).write_all(b"def").expect("connected");
+            inner.receive(socket, &urgent, ASOCK_RECEIVE_OUT_OF_BAND);
+        });
+        let timer = caller.timer(0);
+        caller.completion_of(timer);
+        let completion = asked.wait_for(1)[0];
+        if completion.status == ASOCK_OK {
+            assert_eq!(room.bytes(), b"!");
+        }
+        for part in [b"abc", b"def"] {
+            // A receive with more room than that, which ends before the urgent byte.
+            let (completion, bytes) = recorder.take(socket, 8, 0);
+            assert_eq!((completion.status, &bytes[..]), (ASOCK_OK, &part[..]));
+        }
+    });
+}
+
 #[test]
 fn the_urgent_byte_is_sent() {
     on_both(|runtime| {

@@ -53,9 +53,6 @@ impl State {
     /// A request has to wait for the next edge.
     fn found_nothing(&mut self, lane: Lane) {
         self.known.set(Known::ready(lane), false);
-        if lane == Lane::Input {
-            self.known.set(Known::URGENT, false);
-        }
         self.known.set(Known::waits(lane), true);
     }
 }
@@ -69,7 +66,8 @@ impl Known {
     const WRITABLE: Known = Known(1 << 1);
     /// The end of the input is known to be there, so a short read proves nothing.
     const ENDED: Known = Known(1 << 2);
-    /// Urgent data stops a read short, so a short read proves nothing.
+    /// Urgent data has come. It stops a read short, also when it has been received itself or has
+    /// overtaken what stands before it, so a short read proves nothing any more.
     const URGENT: Known = Known(1 << 3);
     const CONNECTING: Known = Known(1 << 4);
     /// A request waits for an edge.
@@ -225,6 +223,12 @@ impl EpollDriver {
             let unknown = !known.has(Known::REGISTERED);
             unknown || known.has(Known::READABLE) && !known.has(Known::ENDED)
         })
+    }
+
+    pub fn met_urgent(&mut self, socket: u32) {
+        if let Some(state) = self.states.get_mut(socket) {
+            state.known.set(Known::URGENT, true);
+        }
     }
 
     #[inline(always)]

@@ -289,6 +289,15 @@ impl Driver {
         }
     }
 
+    /// Urgent data was received from a socket past the driver, which may not have heard of it yet, and
+    /// no event tells of what has been received.
+    pub fn met_urgent(&mut self, socket: u32) {
+        match self {
+            Driver::Epoll(driver) => driver.met_urgent(socket),
+            Driver::Uring(_) => {} // It does without such knowledge.
+        }
+    }
+
     /// Sleeps for `timeout_ms` at most (-1: without limit, 0: not at all).
     pub fn wait(&mut self, timeout_ms: i32) -> SysResult<()> {
         match self {

@@ -106,7 +106,10 @@ impl Steps for Ports<'_> {
         match self.driver.descriptor(socket) {
             None => Outcome::Canceled,
             Some(descriptor) => match system::receive(descriptor, buffer, flags) {
-                Ok(bytes) => Outcome::Done(bytes),
+                Ok(bytes) => {
+                    self.driver.met_urgent(socket);
+                    Outcome::Done(bytes)
+                }
                 Err(error) => Outcome::Failed(error),
             },
         }
