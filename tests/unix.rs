@@ -7,7 +7,9 @@ use asock::*;
 use common::calls::*;
 use common::server::*;
 use common::*;
-use std::os::unix::net::UnixListener;
+use std::io::Write;
+use std::os::fd::{AsRawFd, IntoRawFd};
+use std::os::unix::net::{UnixListener, UnixStream};
 
 /// Hosts of both sorts that nothing has.
 fn hosts() -> (Place, Vec<String>) {
@@ -139,5 +141,67 @@ fn a_name_is_taken_by_one() {
         let socket = runtime.open();
         assert_eq!(bind(socket, &place.host(), 0), ASOCK_ADDRESS_IN_USE);
         assert!(place.path().exists());
+    });
+}
+
+/// Sends bytes together with a descriptor.
+fn send_with_descriptor(stream: &UnixStream, bytes: &[u8]) {
+    let number = stream.as_raw_fd();
+    let mut control = [0_u64; 8];
+    // SAFETY: the message and all that it points to are locals, or borrowed for the call; the control data has room for
+    // one number.
+    let sent = unsafe {
+        let mut piece = libc::iovec {
+            iov_base: bytes.as_ptr().cast_mut().cast(),
+            iov_len: bytes.len(),
+        };
+        let mut message: libc::msghdr = std::mem::zeroed();
+        message.msg_iov = &raw mut piece;
+        message.msg_iovlen = 1;
+        message.msg_control = control.as_mut_ptr().cast();
+        message.msg_controllen = libc::CMSG_SPACE(4) as _;
+        let header = libc::CMSG_FIRSTHDR(&raw const message);
+        (*header).cmsg_level = libc::SOL_SOCKET;
+        (*header).cmsg_type = libc::SCM_RIGHTS;
+        (*header).cmsg_len = libc::CMSG_LEN(4) as _;
+        libc::CMSG_DATA(header).cast::<libc::c_int>().write(number);
+        libc::sendmsg(number, &raw const message, libc::MSG_NOSIGNAL)
+    };
+    assert_eq!(usize::try_from(sent), Ok(bytes.len()));
+}
+
+/// The system ends a receive behind bytes with which descriptors came; that is not the end of what is there.
+#[test]
+fn bytes_behind_a_descriptor_are_received() {
+    on_both(|runtime| {
+        let recorder = runtime.recorder();
+        let (ours, theirs) = (Place::new(), Place::new());
+        let server = UnixListener::bind(theirs.path()).expect("it can be made");
+        let connected = runtime.open();
+        let op = recorder.connect_to(connected, &theirs.host(), 0);
+        recorder
+            .completion_of(op)
+            .expect(ASOCK_KIND_CONNECT, ASOCK_OK);
+        let (caller, _) = server.accept().expect("it has come");
+        let listener = runtime.open();
+        assert_eq!(bind(listener, &ours.host(), 0), ASOCK_OK);
+        assert_eq!(listen(listener, 0), ASOCK_OK);
+        let client = UnixStream::connect(ours.path()).expect("it listens");
+        let accepted = recorder.accepted(listener);
+        let (one, other) = UnixStream::pair().expect("unix sockets");
+        let (number, mut adopted) = (i64::from(one.into_raw_fd()), 0);
+        // SAFETY: `adopted` may be written.
+        let status = unsafe { asock_adopt(runtime.handle(), number, &raw mut adopted) };
+        assert_eq!(status, ASOCK_OK);
+        for (socket, mut peer) in [(connected, caller), (accepted, client), (adopted, other)] {
+            peer.write_all(b"first").expect("connected");
+            // With more room than that, so that the next receive may wait for an event.
+            assert_eq!(recorder.take(socket, 8, 0).1, b"first");
+            send_with_descriptor(&peer, b"one");
+            peer.write_all(b"two").expect("connected");
+            for part in [b"one", b"two"] {
+                assert_eq!(recorder.take(socket, 8, 0).1, part);
+            }
+        }
     });
 }

@@ -2,11 +2,11 @@
 //!
 //! A descriptor is registered once, edge-triggered, for everything, and what is known of it is
 //! kept: a request is tried at once where it may succeed, and else waits for an edge. A read that
-//! gave less than was asked for has emptied the socket, so no call is made only to hear that.
+//! gave less than was asked for has mostly emptied the socket, so no call is made only to hear that.
 
 use super::table::Table;
 use super::{Done, Lane, Outcome, Registry, Request, Requests, Token, Waker, LOOKS_PER_EVENT};
-use crate::address::Address;
+use crate::address::{Address, Family};
 use crate::status::OsError;
 use crate::sys::server;
 use crate::sys::socket as system;
@@ -45,7 +45,7 @@ impl State {
     /// So many bytes were received. What has emptied the socket leaves nothing to be read, unless
     /// something else may have stopped it short.
     fn received(&mut self, bytes: usize, emptied: bool) {
-        let unsure = self.known.has(Known::ENDED) || self.known.has(Known::URGENT);
+        let unsure = self.known.has(Known::ENDED) || self.known.has(Known::STOPS);
         let readable = !emptied || unsure || bytes == 0;
         self.known.set(Known::READABLE, readable);
     }
@@ -66,9 +66,10 @@ impl Known {
     const WRITABLE: Known = Known(1 << 1);
     /// The end of the input is known to be there, so a short read proves nothing.
     const ENDED: Known = Known(1 << 2);
-    /// Urgent data has come. It stops a read short, also when it has been received itself or has
-    /// overtaken what stands before it, so a short read proves nothing any more.
-    const URGENT: Known = Known(1 << 3);
+    /// Reads may stop before the end of what is there, so a short read proves nothing: where urgent
+    /// data has come, also when it has been received itself or has overtaken what stands before it;
+    /// and on a unix socket, behind what came with descriptors or from another sender.
+    const STOPS: Known = Known(1 << 3);
     const CONNECTING: Known = Known(1 << 4);
     /// A request waits for an edge.
     const OUTPUT_WAITS: Known = Known(1 << 5);
@@ -193,12 +194,14 @@ impl EpollDriver {
             return Ok(());
         };
         state.tag = state.tag.wrapping_add(1);
+        let stops = state.known.has(Known::STOPS);
         let before = std::mem::replace(&mut state.descriptor, RawDescriptor::NONE);
         let Some(descriptor) = before.get() else {
             return Ok(());
         };
         self.attach(to, descriptor)?;
         if let Some(state) = self.states.get_mut(to) {
+            state.known.set(Known::STOPS, stops);
             state.known.set(Known::WRITABLE, true);
             state.known.set(Known::REGISTERED, true);
             let data = data_of(state.tag, to);
@@ -225,9 +228,9 @@ impl EpollDriver {
         })
     }
 
-    pub fn met_urgent(&mut self, socket: u32) {
+    pub fn reads_may_stop(&mut self, socket: u32) {
         if let Some(state) = self.states.get_mut(socket) {
-            state.known.set(Known::URGENT, true);
+            state.known.set(Known::STOPS, true);
         }
     }
 
@@ -269,6 +272,8 @@ impl EpollDriver {
             Ok(connected)
         });
         let state = self.states.get_mut(token.socket)?;
+        let unix = address.family() == Family::Unix;
+        state.known.note(Known::STOPS, unix);
         match connected {
             Err(error) => Some(Outcome::Failed(error)),
             Ok(true) => {
@@ -360,7 +365,7 @@ impl EpollDriver {
         let known = &mut state.known;
         known.note(Known::READABLE, event.is_readable() || gone);
         known.note(Known::ENDED, event.has_ended() || gone);
-        known.note(Known::URGENT, event.is_urgent());
+        known.note(Known::STOPS, event.is_urgent());
         known.note(Known::WRITABLE, event.is_writable() || gone);
         if known.has(Known::CONNECTING) && known.has(Known::WRITABLE) {
             known.set(Known::CONNECTING, false);

@@ -289,11 +289,11 @@ impl Driver {
         }
     }
 
-    /// Urgent data was received from a socket past the driver, which may not have heard of it yet, and
-    /// no event tells of what has been received.
-    pub fn met_urgent(&mut self, socket: u32) {
+    /// Reads of a socket may stop short, and no event tells of that: it is a unix socket, or urgent
+    /// data was received from it past the driver.
+    pub fn reads_may_stop(&mut self, socket: u32) {
         match self {
-            Driver::Epoll(driver) => driver.met_urgent(socket),
+            Driver::Epoll(driver) => driver.reads_may_stop(socket),
             Driver::Uring(_) => {} // It does without such knowledge.
         }
     }

@@ -107,7 +107,7 @@ impl Steps for Ports<'_> {
             None => Outcome::Canceled,
             Some(descriptor) => match system::receive(descriptor, buffer, flags) {
                 Ok(bytes) => {
-                    self.driver.met_urgent(socket);
+                    self.driver.reads_may_stop(socket);
                     Outcome::Done(bytes)
                 }
                 Err(error) => Outcome::Failed(error),

@@ -84,6 +84,9 @@ impl Ports<'_> {
         drop(shared);
         if self.driver.descriptor(socket).is_none() {
             self.driver.attach(socket, raw).map_err(Fault::system)?;
+            if family == Family::Unix {
+                self.driver.reads_may_stop(socket);
+            }
         }
         Ok(Arrival { family, standing })
     }
