@@ -205,3 +205,33 @@ fn bytes_behind_a_descriptor_are_received() {
         }
     });
 }
+
+/// Where the listener's queue is full a connect fails at once or waits, as the driver has it. One that waits ends as it is
+/// told to.
+#[test]
+fn a_connect_that_waits_for_room_is_cut() {
+    on_both(|runtime| {
+        let recorder = runtime.recorder();
+        let place = Place::new();
+        let listener = UnixListener::bind(place.path()).expect("it can be made");
+        // SAFETY: no pointers.
+        let made_short = unsafe { libc::listen(listener.as_raw_fd(), 0) };
+        assert_eq!(made_short, 0);
+        let _first = UnixStream::connect(place.path()).expect("one may wait");
+        for _ in 0..5 {
+            for (status, cut) in CUTS {
+                let socket = runtime.open();
+                let op = recorder.connect_to(socket, &place.host(), 0);
+                // The system tries for a while before it leaves it to a thread.
+                (0..20).for_each(|_| have_a_turn(&runtime));
+                if is_pending(op) {
+                    cut(op);
+                    let completion = recorder.completion_of(op);
+                    completion.expect(ASOCK_KIND_CONNECT, status);
+                    assert_eq!(completion.os_error, 0);
+                }
+                recorder.close_now(socket);
+            }
+        }
+    });
+}

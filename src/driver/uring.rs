@@ -24,8 +24,8 @@ use crate::sys::outside;
 use crate::sys::server::{self, Caller};
 use crate::sys::socket as system;
 use crate::sys::{
-    RawDescriptor, ReceiveFlags, SendFlags, SysResult, CANCELED, NOT_SUPPORTED, OUT_OF_MEMORY,
-    TIME_IS_OVER, WOULD_BLOCK,
+    RawDescriptor, ReceiveFlags, SendFlags, SysResult, CANCELED, INTERRUPTED, NOT_SUPPORTED,
+    OUT_OF_MEMORY, TIME_IS_OVER, WOULD_BLOCK,
 };
 use io_uring::types::{CancelBuilder, Fd, SubmitArgs, Timespec};
 use io_uring::{cqueue, opcode, squeue, IoUring};
@@ -434,6 +434,9 @@ impl UringDriver {
                 }
                 Outcome::Failed(WOULD_BLOCK)
             }
+            // A request that polls too often in vain sleeps in a thread of the kernel's, which a
+            // cancel interrupts.
+            Err(_) if OsError(-result) == INTERRUPTED => return self.go_on(token, true, requests),
             Err(_) if held == Held::Poll && OsError(-result) == TIME_IS_OVER => {
                 return self.go_on(token, true, requests);
             }

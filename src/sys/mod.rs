@@ -39,6 +39,8 @@ pub type SysResult<T> = Result<T, OsError>;
 
 /// Nothing can be done at present; try again when the descriptor is ready.
 pub const WOULD_BLOCK: OsError = OsError(libc::EAGAIN);
+/// The call was interrupted before it had done anything.
+pub const INTERRUPTED: OsError = OsError(libc::EINTR);
 /// The operation was taken back.
 pub const CANCELED: OsError = OsError(libc::ECANCELED);
 /// A time that was to be waited for is over.
