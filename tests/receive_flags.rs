@@ -267,6 +267,36 @@ fn the_urgent_byte_is_received_before_its_event() {
     });
 }
 
+/// Threads that the kernel has made for this process.
+fn kernel_threads() -> usize {
+    let tasks = std::fs::read_dir("/proc/self/task").expect("this is Linux");
+    let name = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("comm")).ok();
+    let names = tasks.flatten().filter_map(name);
+    names.filter(|name| name.starts_with("iou-wrk")).count()
+}
+
+/// The urgent byte is no part of the stream, and a peek does not pass it: there is nothing yet, however often it is tried.
+#[test]
+fn a_peek_at_the_urgent_byte_waits() {
+    on_both(|runtime| {
+        let recorder = runtime.recorder();
+        let (socket, mut peer) = pair(&runtime);
+        for (status, cut) in CUTS {
+            let waiting = recorder.receive(socket, &Memory::new(8), ASOCK_RECEIVE_PEEK);
+            send_urgent(&peer, b'!');
+            (0..20).for_each(|_| assert_pending(&runtime, waiting));
+            assert_eq!(kernel_threads(), 0);
+            cut(waiting);
+            assert_eq!(recorder.completion_of(waiting).status, status);
+            let waiting = recorder.receive(socket, &Memory::new(8), ASOCK_RECEIVE_PEEK);
+            assert_pending(&runtime, waiting);
+            peer.write_all(b"abc").expect("connected");
+            assert_eq!(recorder.completion_of(waiting).bytes, 3);
+            assert_eq!(recorder.take_bytes(socket, 3), b"abc");
+        }
+    });
+}
+
 #[test]
 fn the_urgent_byte_is_sent() {
     on_both(|runtime| {

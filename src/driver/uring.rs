@@ -228,9 +228,9 @@ impl UringDriver {
                     whole,
                     ..ReceiveFlags::default()
                 };
-                let poll_first = state.marks & EMPTY != 0 && !whole;
+                let poll_first = state.marks & EMPTY != 0 && !whole && !peek;
                 let entry = opcode::Recv::new(fd, buffer.pointer(), length_of(buffer.len()))
-                    .flags(flags.bits())
+                    .flags(entry::receive_bits(flags))
                     .ioprio(if poll_first { POLL_FIRST } else { 0 })
                     .build();
                 if poll_first && self.park(token, &entry) {
@@ -444,7 +444,6 @@ impl UringDriver {
             Ok(_) if connected => Outcome::Done(0),
             Ok(_) if held == Held::Poll => return self.go_on(token, true, requests),
             Ok(bytes) => {
-                state.futile = 0;
                 if token.lane == Lane::Input {
                     let empty = bytes > 0 && !cqueue::sock_nonempty(flags);
                     state.marks = (state.marks & !EMPTY) | (EMPTY * u8::from(empty));
@@ -461,7 +460,9 @@ impl UringDriver {
 
     /// The kernel has nothing of the lane any more.
     fn over(&mut self, token: Token, outcome: Outcome) -> Option<Done> {
-        self.states.get_mut(token.socket)?.marks &= !bit_of(token.lane);
+        let state = self.states.get_mut(token.socket)?;
+        state.marks &= !bit_of(token.lane);
+        state.futile = 0;
         Some(Done { token, outcome })
     }
 

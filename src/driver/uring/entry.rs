@@ -33,11 +33,18 @@ pub(super) fn message(fd: Fd, request: Request<'_>) -> SysResult<squeue::Entry> 
                 ..ReceiveFlags::default()
             };
             opcode::RecvMsg::new(fd, message.incoming()?)
-                .flags(flags.bits() as u32)
+                .flags(receive_bits(flags) as u32)
                 .build()
         }
         _ => return Err(NOT_SUPPORTED),
     })
+}
+
+/// A receive waits in the kernel, except one that only peeks: the kernel would try it again and again
+/// as long as there is urgent data, and then leave it to a thread. That one comes back and polls.
+pub(super) fn receive_bits(flags: ReceiveFlags) -> i32 {
+    let comes_back = if flags.peek { libc::MSG_DONTWAIT } else { 0 };
+    flags.bits() | comes_back
 }
 
 /// As much as an entry can ask for; the engine asks again for the rest.
