@@ -9,8 +9,9 @@ mod common;
 use asock::*;
 use common::calls::*;
 use common::*;
-use std::io::Write;
-use std::net::TcpStream;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::os::fd::FromRawFd;
 use std::sync::Arc;
 
 fn spinning(spin_us: u32) -> Runtime {
@@ -163,4 +164,74 @@ fn a_cancel_while_the_worker_looks_loses_no_byte() {
     assert_eq!(read, written);
     assert_eq!(asock_close(socket), ASOCK_OK);
     assert_eq!(recorder.completion_of(op).status, ASOCK_CLOSED);
+}
+
+/// Whatever ends a receive, from either side, ends one that is being tried, and its buffer comes back.
+#[test]
+fn a_receive_that_is_tried_ends_like_any_other() {
+    type End = fn(&Runtime, asock_socket, &mut Option<TcpStream>);
+    let ends: [(asock_status, End); 6] = [
+        (ASOCK_OK, |_, _, peer| {
+            let peer = peer.as_ref().expect("it is there");
+            peer.shutdown(Shutdown::Write).expect("connected");
+        }),
+        (ASOCK_CONNECTION_RESET, |_, _, peer| {
+            reset(peer.take().expect("it is there"));
+        }),
+        (ASOCK_OK, |_, socket, _| {
+            assert_eq!(asock_shutdown(socket, ASOCK_SHUTDOWN_RECEIVE), ASOCK_OK);
+        }),
+        (ASOCK_OK, |_, socket, _| {
+            assert_eq!(asock_shutdown(socket, ASOCK_SHUTDOWN_BOTH), ASOCK_OK);
+        }),
+        (ASOCK_CLOSED, |_, socket, _| {
+            assert_eq!(asock_close(socket), ASOCK_OK);
+        }),
+        (ASOCK_STOPPED, |runtime, _, _| runtime.stop()),
+    ];
+    for (status, end) in ends {
+        let runtime = spinning(60_000_000);
+        let recorder = runtime.recorder();
+        let (socket, peer, room, op) = tried(&runtime, &recorder);
+        assert_pending(&runtime, op);
+        let mut peer = Some(peer);
+        end(&runtime, socket, &mut peer);
+        let completion = recorder.completion_of(op);
+        assert_eq!((completion.status, completion.bytes), (status, 0));
+        // Nobody looks for more on behalf of that one.
+        if let (Some(peer), true) = (&mut peer, status == ASOCK_CLOSED) {
+            let _ = peer.write_all(b"late"); // It may be reset by now.
+        }
+        runtime.stop_if_running();
+        assert_eq!(room.bytes(), [0; 8]);
+    }
+}
+
+/// A descriptor goes back to the application as soon as nobody tries it any more, and a socket that takes its place is
+/// tried in its turn.
+#[test]
+fn a_released_descriptor_is_not_tried() {
+    let runtime = spinning(60_000_000);
+    let recorder = runtime.recorder();
+    for _ in 0..10 {
+        let (socket, mut peer, room, op) = tried(&runtime, &recorder);
+        let mut number = -1;
+        // SAFETY: `number` may be written.
+        let early = unsafe { asock_release(socket, &raw mut number) };
+        assert_eq!(early, ASOCK_INVALID_STATE);
+        assert_eq!(asock_cancel(op), ASOCK_OK);
+        assert_eq!(recorder.completion_of(op).status, ASOCK_CANCELED);
+        // SAFETY: as above.
+        let released = unsafe { asock_release(socket, &raw mut number) };
+        assert_eq!(released, ASOCK_OK);
+        peer.write_all(b"yours").expect("connected");
+        have_a_turn(&runtime);
+        // SAFETY: it is the application's now.
+        let mut stream = unsafe { TcpStream::from_raw_fd(number as i32) };
+        stream.set_nonblocking(false).expect("a socket");
+        let mut bytes = [0; 5];
+        stream.read_exact(&mut bytes).expect("it has come");
+        assert_eq!(&bytes, b"yours");
+        assert_eq!(room.bytes(), [0; 8]);
+    }
 }
