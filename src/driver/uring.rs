@@ -438,6 +438,7 @@ impl UringDriver {
             // cancel interrupts.
             Err(_) if OsError(-result) == INTERRUPTED => return self.go_on(token, true, requests),
             Err(_) if held == Held::Poll && OsError(-result) == TIME_IS_OVER => {
+                state.futile = FUTILE - 1; // A poll comes next, and a pause only if that is in vain.
                 return self.go_on(token, true, requests);
             }
             Err(_) => Outcome::Failed(OsError(-result)),

@@ -6,7 +6,7 @@ use crate::driver::LOOKS_PER_EVENT;
 use crate::foreign::Buffer;
 use crate::handle::SLOTS;
 use crate::sys::{Descriptor, Kind};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -18,6 +18,8 @@ const CROWD: u32 = 5 * COMPLETIONS;
 #[derive(Default)]
 struct Asked {
     rooms: RefCell<BTreeMap<u32, Box<[u8]>>>,
+    /// The receives only want to know that there is something.
+    take_nothing: Cell<bool>,
 }
 
 impl Asked {
@@ -36,7 +38,10 @@ impl Asked {
 
 impl Requests for Asked {
     fn request(&self, token: Token) -> Option<Request<'_>> {
-        (token.lane == Lane::Input).then(|| self.receive(token.socket))
+        (token.lane == Lane::Input).then(|| match self.take_nothing.get() {
+            true => Request::Readable,
+            false => self.receive(token.socket),
+        })
     }
 }
 
@@ -262,6 +267,40 @@ fn a_probe_leaves_no_wake_up_behind() {
 #[test]
 fn a_state_is_small() {
     assert!(size_of::<State>() <= 8);
+}
+
+/// Where somebody else reads what is promised, the driver pauses; and then it waits for the next promise, and does not
+/// look again and again.
+#[test]
+fn polls_in_vain_end_in_sleep() {
+    let Some(mut world) = World::new() else {
+        return;
+    };
+    let mut peer = world.connect(0);
+    let descriptor = world.driver.descriptor(0).expect("has one");
+    world.asked.take_nothing.set(true);
+    let token = Token::input(0);
+    assert_eq!(world.driver.start(token, Request::Readable), None);
+    let mut room: Box<[u8]> = vec![0; 8].into();
+    for _ in 0..2 * FUTILE {
+        peer.write_all(b"x").expect("there is room");
+        while world.driver.ring.completion().is_empty() {
+            world.driver.wait(10_000).expect("waits");
+        }
+        let flags = ReceiveFlags::default();
+        while system::receive(descriptor, Buffer::of_box(&mut room), flags) != Ok(1) {}
+        assert_eq!(world.driver.next(&world.asked), None);
+    }
+    let sleeps = (0..10).any(|_| {
+        world.driver.wait(50).expect("waits");
+        let sleeps = world.driver.ring.completion().is_empty();
+        assert_eq!(world.driver.next(&world.asked), None);
+        sleeps
+    });
+    assert!(sleeps, "it goes on looking");
+    peer.write_all(b"y").expect("there is room");
+    let outcome = Outcome::Done(0);
+    assert_eq!(world.dones(1), [Done { token, outcome }]);
 }
 
 /// A send that finds no room is given back by a cancel, and the bytes before it have left.
