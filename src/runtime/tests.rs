@@ -6,6 +6,7 @@ use crate::abi::{
     ASOCK_INTERNAL, ASOCK_KIND_ACCEPT, ASOCK_KIND_RECEIVE, ASOCK_KIND_SEND, ASOCK_KIND_TIMER,
 };
 use crate::foreign::{Buffer, HandleOut, Notify, UserData};
+use std::io::Write;
 
 fn collected(op: &mut u64) -> Notify {
     Notify {
@@ -17,9 +18,16 @@ fn collected(op: &mut u64) -> Notify {
 
 #[test]
 fn a_panic_on_a_worker_completes_everything() {
-    for backend in [Backend::Epoll, Backend::IoUring] {
+    // A worker that looks before it sleeps tries the receive by itself when it meets the mistake.
+    let spins = [0, 60_000_000];
+    let backends = [Backend::Epoll, Backend::IoUring];
+    for (backend, spin_us) in backends
+        .into_iter()
+        .flat_map(|one| spins.map(|us| (one, us)))
+    {
         let config = Config {
             backend,
+            spin_us,
             ..Config::default()
         };
         let handle = match start(&config) {
@@ -33,8 +41,12 @@ fn a_panic_on_a_worker_completes_everything() {
         let (mut connect, mut receive, mut timer) = (0, 0, 0);
         begin_connect(socket, Host::Address(address), collected(&mut connect)).expect("begins");
         assert_eq!(end(connect).expect("ends").status, 0);
-        let mut room: Box<[u8]> = Box::new([0; 8]);
-        let room = Buffer::of_box(&mut room);
+        let mut peer = listener.accept().expect("it has come").0;
+        let mut bytes: Box<[u8]> = Box::new([0; 8]);
+        let room = Buffer::of_box(&mut bytes);
+        begin_receive(socket, room, 0, collected(&mut receive)).expect("begins");
+        peer.write_all(b"1").expect("connected");
+        assert_eq!(end(receive).expect("ends").bytes, 1);
         begin_receive(socket, room, 0, collected(&mut receive)).expect("begins");
         begin_timer(handle, 3_600_000, collected(&mut timer)).expect("begins");
         // It is longer than what the line holds, and goes in parts of a few bytes: mostly one is with a thread.
@@ -63,6 +75,8 @@ fn a_panic_on_a_worker_completes_everything() {
             let result = end(op).expect("it completes");
             assert_eq!((result.kind, result.status), (kind, ASOCK_INTERNAL));
         }
+        let _ = peer.write_all(b"late"); // It may be reset by now.
+        assert_eq!(bytes[0], b'1', "it was given back");
         let refused = begin_timer(handle, 0, Notify::NONE);
         assert_eq!(refused, Err(Status::Internal));
         assert_eq!(open(handle, Kind::Stream), Err(Status::Internal));
