@@ -243,8 +243,10 @@ fn runtime_of(number: u64) -> Answer<Arc<Runtime>> {
 
 fn default_runtime() -> Answer<Arc<Runtime>> {
     let cell = locked(&process()?.default).clone();
-    cell.get_or_try_init(|| start::start_runtime(&Config::default()))
-        .cloned()
+    let mut news = start::News::default();
+    let runtime = cell.get_or_try_init(|| start::start_runtime(&Config::default(), &mut news));
+    news.tell(); // Not inside: the log function may use the default runtime, too.
+    runtime.cloned()
 }
 
 /// The runtime to act on, if it runs: a default runtime is not started only to be stopped.

@@ -13,7 +13,7 @@ use crate::engine::seat::Seat;
 use crate::engine::worker::Worker;
 use crate::handle::{Handle, HandleKind, LAST_GENERATION, SEATS};
 use crate::log;
-use crate::status::{Answer, Status};
+use crate::status::{Answer, OsError, Status};
 use crate::sys::{thread, SysResult, NOT_SUPPORTED, OUT_OF_MEMORY};
 use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Condvar, Mutex};
@@ -21,7 +21,37 @@ use std::thread::JoinHandle;
 
 /// Starts a runtime.
 pub fn start(config: &Config) -> Answer<u64> {
-    start_runtime(config).map(|runtime| runtime.handle)
+    let mut news = News::default();
+    let started = start_runtime(config, &mut news);
+    news.tell();
+    started.map(|runtime| runtime.handle)
+}
+
+/// What the log is to hear of a start. The application's function, which hears it, may use the very
+/// runtime that starts, so it is told when there is one.
+#[derive(Default)]
+pub(super) struct News {
+    /// Why there is no io_uring.
+    refusal: Option<OsError>,
+    started: Option<(u64, Backend)>,
+}
+
+impl News {
+    /// Nothing is locked here, and nobody waits for the start any more.
+    pub fn tell(self) {
+        if let Some(error) = self.refusal {
+            log::write(
+                log::INFO,
+                format_args!("asock: no io_uring here: error {}", error.0),
+            );
+        }
+        if let Some((handle, backend)) = self.started {
+            log::write(
+                log::INFO,
+                format_args!("asock: runtime {handle:#x} started on {backend:?}"),
+            );
+        }
+    }
 }
 
 /// The backend to use: the environment decides where the application has left it open.
@@ -41,8 +71,12 @@ fn choose(backend: Backend) -> Answer<Backend> {
 }
 
 /// A driver for each waker, all on the same backend, and which it is. Where the choice was left to
-/// the library it is rings, or epoll where this machine refuses any of them; the log says why.
-fn make_drivers(backend: Backend, wakers: &[Waker]) -> Answer<(Backend, Vec<Driver>)> {
+/// the library it is rings, or epoll where this machine refuses any of them; the news say why.
+fn make_drivers(
+    backend: Backend,
+    wakers: &[Waker],
+    news: &mut News,
+) -> Answer<(Backend, Vec<Driver>)> {
     if backend != Backend::Epoll {
         match rings(wakers) {
             Ok(drivers) => return Ok((Backend::IoUring, drivers)),
@@ -50,10 +84,7 @@ fn make_drivers(backend: Backend, wakers: &[Waker]) -> Answer<(Backend, Vec<Driv
             Err(error) if Status::of_os(error) == Status::TooManySockets => {
                 return Err(Status::TooManySockets);
             }
-            Err(error) => log::write(
-                log::INFO,
-                format_args!("asock: no io_uring here: error {}", error.0),
-            ),
+            Err(error) => news.refusal = Some(error),
         }
     }
     if backend == Backend::IoUring {
@@ -90,7 +121,7 @@ fn drivers_of(
     Ok(drivers)
 }
 
-pub(super) fn start_runtime(config: &Config) -> Answer<Arc<Runtime>> {
+pub(super) fn start_runtime(config: &Config, news: &mut News) -> Answer<Arc<Runtime>> {
     let backend = choose(config.backend)?;
     log::catch_panics();
     settle_exit()?;
@@ -103,9 +134,10 @@ pub(super) fn start_runtime(config: &Config) -> Answer<Arc<Runtime>> {
     seats
         .try_reserve_exact(count)
         .map_err(|_| Status::OutOfMemory)?;
-    let started = move_in(process, count, &mut seats, backend, config);
-    if started.is_err() {
-        process.give_back(&seats);
+    let started = move_in(process, count, &mut seats, backend, config, news);
+    match &started {
+        Ok(runtime) => news.started = Some((runtime.handle, runtime.backend)),
+        Err(_) => process.give_back(&seats),
     }
     started
 }
@@ -117,6 +149,7 @@ fn move_in(
     seats: &mut Vec<&'static Seat>,
     backend: Backend,
     config: &Config,
+    news: &mut News,
 ) -> Answer<Arc<Runtime>> {
     let on_poll = config.delivery == Delivery::OnPoll;
     let poll = on_poll.then(|| Arc::new(Poll::new(count)));
@@ -128,7 +161,7 @@ fn move_in(
     for _ in 0..count {
         wakers.push(Waker::new().map_err(Status::of_os)?);
     }
-    let (backend, drivers) = make_drivers(backend, &wakers)?;
+    let (backend, drivers) = make_drivers(backend, &wakers, news)?;
     for (waker, driver) in wakers.into_iter().zip(drivers) {
         let seat = process.take_seat()?;
         seats.push(seat);
@@ -151,7 +184,7 @@ fn move_in(
             }
         }
     }
-    let runtime = register(process, |slot, handle| Runtime {
+    Ok(register(process, |slot, handle| Runtime {
         slot,
         handle,
         seats: seats.clone(),
@@ -164,15 +197,7 @@ fn move_in(
         threads: Mutex::new(threads),
         life: Mutex::new(Life::Running),
         changed: Condvar::new(),
-    });
-    log::write(
-        log::INFO,
-        format_args!(
-            "asock: runtime {:#x} started on {:?}",
-            runtime.handle, runtime.backend
-        ),
-    );
-    Ok(runtime)
+    }))
 }
 
 /// How long a worker looks for work before it sleeps. With one core nobody could bring any
