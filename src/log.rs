@@ -34,9 +34,14 @@ thread_local! {
     static LOGGING: Cell<bool> = const { Cell::new(false) };
 }
 
+/// Whether this thread is inside the log callback.
+pub fn is_here() -> bool {
+    LOGGING.get()
+}
+
 /// Sets the hook, or takes it away. When it returns, the old one no longer runs.
 pub fn set(level: u32, callback: asock_log_callback, user_data: UserData) -> Answer<()> {
-    if LOGGING.get() {
+    if is_here() {
         return Err(Status::WouldDeadlock); // We would wait for ourselves.
     }
     let none = || {
@@ -58,7 +63,7 @@ pub fn set(level: u32, callback: asock_log_callback, user_data: UserData) -> Ans
 
 /// Gives a message to the application's hook, if it wants that level.
 pub fn write(level: u32, message: fmt::Arguments<'_>) {
-    if level > LEVEL.load(Ordering::Relaxed) || LOGGING.get() {
+    if level > LEVEL.load(Ordering::Relaxed) || is_here() {
         return;
     }
     let Some(hook) = HOOK.get() else { return };

@@ -29,6 +29,7 @@ unsafe extern "C" fn call_back(_: u32, message: *const c_char, user_data: *mut c
         let answers = vec![
             asock_open(runtime, ASOCK_STREAM, &raw mut socket),
             asock_begin_timer(runtime, 0, None, null_mut(), &raw mut op),
+            asock_runtime_stop(runtime),
             asock_set_log(ASOCK_LOG_OFF, None, null_mut()),
         ];
         (CStr::from_ptr(message).to_string_lossy(), answers)
@@ -66,4 +67,25 @@ fn the_log_may_use_the_default_runtime_whose_start_it_hears_of() {
     });
     assert_eq!(started(&heard)[..2], [ASOCK_OK, ASOCK_OK], "{heard:?}");
     assert_eq!(asock_runtime_stop(0), ASOCK_OK);
+}
+
+/// A stop waits for the threads of its runtime, which may wait for the log function that is running to return: a thread that
+/// is about to set another one keeps them waiting.
+#[test]
+fn what_would_have_to_wait_for_the_log_says_so() {
+    let _alone = locked(&ONE_AT_A_TIME);
+    let _watchdog = Watchdog::new("a log function that stops a runtime");
+    let runtime = Runtime::on_worker();
+    let heard = heard(runtime.handle(), || Runtime::on_poll().stop());
+    assert!(heard.len() >= 2, "a start and a stop: {heard:?}");
+    for (_, answers) in &heard {
+        let expected = [
+            ASOCK_OK,
+            ASOCK_OK,
+            ASOCK_WOULD_DEADLOCK,
+            ASOCK_WOULD_DEADLOCK,
+        ];
+        assert_eq!(answers[..], expected, "{heard:?}");
+    }
+    runtime.stop();
 }

@@ -303,7 +303,8 @@ pub fn stop(handle: u64) -> Answer<()> {
         return Ok(());
     };
     let process = process()?;
-    if delivery::is_worker(process.number()) || delivery::calls_here(process.number()) > 0 {
+    let in_callback = delivery::calls_here(process.number()) > 0 || log::is_here();
+    if delivery::is_worker(process.number()) || in_callback {
         return Err(Status::WouldDeadlock);
     }
     let mut life = locked(&runtime.life);
