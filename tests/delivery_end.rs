@@ -305,6 +305,25 @@ fn forget_lets_a_thread_in_end_go() {
 }
 
 #[test]
+fn forget_lets_a_thread_in_end_go_at_once() {
+    let runtime = Runtime::on_worker();
+    for _ in 0..50 {
+        let op = plain_timer(&runtime, 3_600_000);
+        let (about_to, ready) = std::sync::mpsc::channel();
+        let waiter = thread::spawn(move || {
+            about_to.send(()).expect("somebody listens");
+            try_end(op).err()
+        });
+        ready.recv().expect("it says so");
+        thread::yield_now(); // In most rounds it waits by now; else it finds the handle forgotten.
+        assert_eq!(asock_forget(op), ASOCK_OK);
+        until("it has been let go", || waiter.is_finished());
+        assert_eq!(waiter.join().expect("no panic"), Some(ASOCK_BAD_HANDLE));
+        assert_pending(&runtime, op);
+    }
+}
+
+#[test]
 fn a_record_to_collect_outlives_its_socket_and_its_runtime() {
     let runtime = Runtime::on_worker();
     let (socket, mut peer) = pair(&runtime);

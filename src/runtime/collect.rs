@@ -27,19 +27,21 @@ fn record_of<'a>(
     }
 }
 
-/// Sleeps until the operation is no longer pending; `Ok(None)` when its handle is retired.
+/// Sleeps until the operation is no longer pending, or one of `marks` is there; `Ok(None)` when its
+/// handle is retired.
 fn wait_until_done<'a>(
     seat: &'a Seat,
     mut shared: MutexGuard<'a, Shared>,
     handle: Handle,
     timeout: Option<Duration>,
+    marks: Marks,
 ) -> Answer<Option<MutexGuard<'a, Shared>>> {
     let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     loop {
         let Some(record) = record_of(seat, &mut shared, handle) else {
             return Ok(None);
         };
-        if record.stage != Stage::Pending {
+        if record.stage != Stage::Pending || record.marks.has(marks) {
             return Ok(Some(shared));
         }
         if timeout == Some(Duration::ZERO) {
@@ -68,14 +70,14 @@ pub fn wait(operation: u64, timeout_ms: i32) -> Answer<()> {
         return Err(Status::BadHandle);
     }
     let timeout = u64::try_from(timeout_ms).ok().map(Duration::from_millis);
-    wait_until_done(seat, shared, handle, timeout).map(|_| ())
+    wait_until_done(seat, shared, handle, timeout, Marks::default()).map(|_| ())
 }
 
 pub fn end(operation: u64) -> Answer<asock_result> {
     let (seat, handle) = seat_of(operation, HandleKind::Operation)?;
     let mut shared = seat.lock();
     may_be_ended(seat, &mut shared, handle)?;
-    let shared = wait_until_done(seat, shared, handle, None)?;
+    let shared = wait_until_done(seat, shared, handle, None, Marks::FORGOTTEN)?;
     let mut shared = shared.ok_or(Status::BadHandle)?; // Another thread has ended it.
     may_be_ended(seat, &mut shared, handle)?;
     let result = shared.completion(handle.slot);
