@@ -372,3 +372,21 @@ fn a_drain_ends_the_waiting_of_a_poller() {
     assert_eq!(poll(&runtime, -1, 1).0, ASOCK_STOPPED);
     assert_eq!(drainer.join().expect("no panic"), ASOCK_OK);
 }
+
+/// The thread that stops a runtime calls what is left itself; nothing of that comes to a poller any more.
+#[test]
+fn while_it_is_stopped_nothing_more_is_handed_out() {
+    let runtime = Runtime::on_poll();
+    let gate = Gate::new();
+    let inside = gate.clone();
+    let recorder = runtime.recorder_with(move |_| inside.enter());
+    recorder.timer(0);
+    thread::scope(|scope| {
+        scope.spawn(|| runtime.stop());
+        gate.wait_entered();
+        assert_eq!(poll(&runtime, -1, 1).0, ASOCK_STOPPED);
+        assert_eq!(dispatch(&runtime, -1, 0, 0).0, ASOCK_STOPPED);
+        gate.open();
+    });
+    assert_eq!(recorder.count(), 1);
+}

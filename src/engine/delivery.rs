@@ -179,11 +179,12 @@ impl Poll {
     /// woken or at the limit; else how many completions there are. `leave` must follow.
     pub fn enter(&self, timeout_ms: i32) -> Answer<usize> {
         let mut state = self.lock();
-        if state.busy {
-            return Err(Status::InvalidState);
-        }
+        // Before the other: the stopping thread is no poller that could be waited for.
         if state.stopping {
             return Err(Status::Stopped);
+        }
+        if state.busy {
+            return Err(Status::InvalidState);
         }
         state.busy = true;
         let until = u64::try_from(timeout_ms)
