@@ -165,6 +165,28 @@ fn a_drain_and_a_stop_reach_all_that_was_begun_before() {
     }
 }
 
+/// Shutdowns, which a drain does not refuse, could be more than a worker takes over for ever.
+#[test]
+fn what_comes_after_a_drain_does_not_hold_it_up() {
+    let _alone = alone();
+    let peer = Peer::silent();
+    let runtime = Runtime::on_worker();
+    let socket = runtime.connected(peer.port());
+    let recorder = runtime.recorder();
+    let op = recorder.timer(NEVER_MS);
+    let held = Held::new(&runtime);
+    assert_eq!(asock_runtime_drain(runtime.handle()), ASOCK_OK);
+    // More than the worker takes over at a time, and then something else that would end the timer.
+    for _ in 0..5_000 {
+        assert_eq!(asock_shutdown(socket, ASOCK_SHUTDOWN_SEND), ASOCK_OK);
+    }
+    assert_eq!(asock_cancel(op), ASOCK_OK);
+    held.release();
+    recorder
+        .completion_of(op)
+        .expect(ASOCK_KIND_TIMER, ASOCK_STOPPED);
+}
+
 /// One life of a runtime in the test below.
 #[derive(Default)]
 struct Era {

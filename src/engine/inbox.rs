@@ -50,6 +50,9 @@ pub enum Event {
 pub struct Inbox {
     head: u32,
     tail: u32,
+    /// Entries ever put in, and ever taken out.
+    put: u64,
+    taken: u64,
     /// Changed deadlines that the worker has not seen yet, and what look-ups have brought.
     deadlines: VecDeque<(u32, Option<u64>)>,
     answers: VecDeque<(u32, NameAnswer)>,
@@ -60,6 +63,8 @@ impl Inbox {
         Inbox {
             head: NONE,
             tail: NONE,
+            put: 0,
+            taken: 0,
             deadlines: VecDeque::new(),
             answers: VecDeque::new(),
         }
@@ -76,9 +81,20 @@ impl Inbox {
         self.head == NONE
     }
 
+    /// A mark behind all that stands in it now.
+    pub fn end(&self) -> u64 {
+        self.put
+    }
+
+    /// Whether all that stood before a mark is out of it.
+    pub fn has_passed(&self, mark: u64) -> bool {
+        self.taken >= mark
+    }
+
     /// What stood first is out of it.
     fn go_on(&mut self, next: u32) {
         self.head = next;
+        self.taken += 1;
         if next == NONE {
             self.tail = NONE;
         }
@@ -93,6 +109,7 @@ fn take_from<T>(list: &mut VecDeque<(u32, T)>, id: u32) -> Option<T> {
 
 impl Shared {
     fn link(&mut self, entry: u32) {
+        self.inbox.put += 1;
         match std::mem::replace(&mut self.inbox.tail, entry) {
             NONE => self.inbox.head = entry,
             tail if tail & SOCKET_ENTRY != 0 => self.sockets.link(tail & !SOCKET_ENTRY, entry),

@@ -64,8 +64,8 @@ pub struct Shared {
     pub registry: Registry,
     /// The worker is to end when nothing is left to do.
     pub stopping: bool,
-    /// A drain that the worker has not seen yet.
-    pub drain: bool,
+    /// A drain that the worker has not seen yet: what stood in the inbox before it.
+    drain: Option<u64>,
     pub waker: Option<Waker>,
     pub(super) spares: Spares,
     /// Places for sockets that accepts may bring.
@@ -131,7 +131,7 @@ impl Seat {
                 waits_itself: false,
                 registry: Registry::default(),
                 stopping: false,
-                drain: false,
+                drain: None,
                 waker: None,
                 spares: Spares::default(),
                 reserved: 0,
@@ -291,8 +291,10 @@ impl Seat {
         #[cfg(test)]
         assert!(!shared.mistaken, "the mistake that a test wants");
         shared.take(engine, events);
-        // Not before the last of what was begun earlier is known to the engine: it must end too.
-        let drain = shared.inbox.is_empty() && std::mem::take(&mut shared.drain);
+        // Not before the last of what was begun earlier is known to the engine: it must end too. But
+        // what has come later is not waited for, since there may always be more of it.
+        let Shared { inbox, drain, .. } = &mut *shared;
+        let drain = drain.take_if(|mark| inbox.has_passed(*mark)).is_some();
         let empty = shared.inbox.is_empty() && shared.returned.is_empty();
         let idle = events.is_empty() && !drain && empty;
         if idle && sleeps {
@@ -421,6 +423,14 @@ impl Shared {
         match &self.sockets.at(socket).descriptor {
             None => Ok(None),
             Some(descriptor) => self.pins.pin(descriptor.raw()).map(Some),
+        }
+    }
+
+    /// Ends what is pending, and lets nothing more be begun.
+    pub fn drain(&mut self) {
+        if self.service == Service::Open {
+            self.service = Service::Draining;
+            self.drain = Some(self.inbox.end());
         }
     }
 
@@ -597,7 +607,7 @@ impl Shared {
         self.waits_itself = driver.waits_itself();
         self.registry = driver.registry();
         self.stopping = false;
-        self.drain = false;
+        self.drain = None;
         self.waker = Some(waker);
         self.population = Some(population);
         self.resolver = Some(resolver);

@@ -44,7 +44,7 @@ use crate::engine::delivery::{self, Poll};
 use crate::engine::files::Files;
 use crate::engine::population::Population;
 use crate::engine::resolver::Resolver;
-use crate::engine::seat::{Seat, Service, Shared};
+use crate::engine::seat::{Seat, Shared};
 use crate::engine::slots::Issued;
 use crate::handle::{Handle, HandleKind, SEATS};
 use crate::log;
@@ -354,10 +354,7 @@ pub fn stop(handle: u64) -> Answer<()> {
 
 /// Has a worker end what is pending and, if asked, itself.
 fn drain_seat(seat: &Seat, mut shared: MutexGuard<'_, Shared>, stop: bool) {
-    if shared.service == Service::Open {
-        shared.service = Service::Draining;
-        shared.drain = true;
-    }
+    shared.drain();
     shared.stopping |= stop;
     seat.hand_over(shared);
 }

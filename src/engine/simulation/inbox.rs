@@ -2,7 +2,7 @@
 
 use crate::engine::inbox::Event;
 use crate::engine::operation::{Kind, NONE};
-use crate::engine::seat::Seat;
+use crate::engine::seat::{Seat, Service};
 use crate::engine::socket::Engine;
 
 /// The worker takes a few entries at a time. If it saw the drain before the last of them, those
@@ -19,7 +19,8 @@ fn a_drain_is_over_all_that_was_begun_before_it() {
         shared.records.hand(id, |record| record.kind = Kind::Timer);
         shared.link_begun(id, NONE, false);
     }
-    shared.drain = true;
+    shared.service = Service::Open;
+    shared.drain();
     drop(shared);
     let mut begun = 0;
     loop {
