@@ -1116,7 +1116,7 @@ asock_status asock_listen(asock_socket socket,
  *
  * Any thread, also inside a callback; never waits. Returns ASOCK_OK; ASOCK_BAD_HANDLE; ASOCK_FORKED;
  * ASOCK_INVALID_ARGUMENT for an unknown `how`; ASOCK_NOT_CONNECTED for a socket that is neither connected nor connecting;
- * ASOCK_OUT_OF_MEMORY.
+ * ASOCK_STOPPED while its runtime is being stopped; ASOCK_OUT_OF_MEMORY.
  */
 asock_status asock_shutdown(asock_socket socket,
                             uint32_t how);

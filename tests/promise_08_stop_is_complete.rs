@@ -187,6 +187,26 @@ fn what_comes_after_a_drain_does_not_hold_it_up() {
         .expect(ASOCK_KIND_TIMER, ASOCK_STOPPED);
 }
 
+/// The worker leaves when nothing more comes, so what can come without end is refused.
+#[test]
+fn shutdowns_do_not_keep_a_worker_from_leaving() {
+    let _alone = alone();
+    let peer = Peer::silent();
+    let runtime = Runtime::on_worker();
+    let socket = runtime.connected(peer.port());
+    let held = Held::new(&runtime);
+    std::thread::scope(|scope| {
+        scope.spawn(|| runtime.stop());
+        until("it has begun", || {
+            timer(runtime.handle(), 0).0 == ASOCK_STOPPED
+        });
+        assert_eq!(asock_shutdown(socket, ASOCK_SHUTDOWN_SEND), ASOCK_STOPPED);
+        held.release();
+    });
+    let after = asock_shutdown(socket, ASOCK_SHUTDOWN_SEND);
+    assert_eq!(after, ASOCK_BAD_HANDLE);
+}
+
 /// One life of a runtime in the test below.
 #[derive(Default)]
 struct Era {

@@ -155,7 +155,7 @@ pub extern "C" fn asock_listen(socket: asock_socket, backlog: i32) -> asock_stat
 ///
 /// Any thread, also inside a callback; never waits. Returns ASOCK_OK; ASOCK_BAD_HANDLE; ASOCK_FORKED;
 /// ASOCK_INVALID_ARGUMENT for an unknown `how`; ASOCK_NOT_CONNECTED for a socket that is neither connected nor connecting;
-/// ASOCK_OUT_OF_MEMORY.
+/// ASOCK_STOPPED while its runtime is being stopped; ASOCK_OUT_OF_MEMORY.
 #[no_mangle]
 pub extern "C" fn asock_shutdown(socket: asock_socket, how: u32) -> asock_status {
     guard(|| {

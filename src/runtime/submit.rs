@@ -320,6 +320,9 @@ pub fn begin_shutdown(socket: u64, receive: bool, send: bool) -> Answer<()> {
     if shared.service == Service::Broken {
         return Err(Status::Internal);
     }
+    if shared.stopping {
+        return Err(Status::Stopped); // The worker goes when nothing comes any more.
+    }
     let record = shared.sockets.at(handle.slot);
     if !record.marks.has(Marks::CONNECTED) && record.connecting == 0 {
         return Err(Status::NotConnected);
