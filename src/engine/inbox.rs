@@ -9,7 +9,8 @@ use super::record::{Marks, Stage};
 use super::seat::Shared;
 use super::socket::Engine;
 use crate::address::Address;
-use std::collections::VecDeque;
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, DefaultHasher};
 
 /// Commands that the worker takes at once, so that it never holds the lock for long.
 const TAKE: usize = if cfg!(test) { 4 } else { 256 };
@@ -22,6 +23,10 @@ const SOCKET_ENTRY: u32 = 1 << 31;
 
 /// The addresses of a name, or why there are none.
 pub type NameAnswer = Result<Vec<Address>, Fault>;
+
+/// What few operations have with them, by their slots: in whatever order it was put in and is taken
+/// out, there may be very much of it.
+type Enclosed<T> = HashMap<u32, T, BuildHasherDefault<DefaultHasher>>;
 
 /// What there is to tell of an operation, and what it belongs to.
 struct News {
@@ -54,26 +59,27 @@ pub struct Inbox {
     put: u64,
     taken: u64,
     /// Changed deadlines that the worker has not seen yet, and what look-ups have brought.
-    deadlines: VecDeque<(u32, Option<u64>)>,
-    answers: VecDeque<(u32, NameAnswer)>,
+    deadlines: Enclosed<Option<u64>>,
+    answers: Enclosed<NameAnswer>,
 }
 
 impl Inbox {
-    pub const fn new() -> Inbox {
+    pub fn new() -> Inbox {
         Inbox {
             head: NONE,
             tail: NONE,
             put: 0,
             taken: 0,
-            deadlines: VecDeque::new(),
-            answers: VecDeque::new(),
+            deadlines: Enclosed::default(),
+            answers: Enclosed::default(),
         }
     }
 
     /// Room for what one turn of the worker takes of changed deadlines, so that how far it is behind
     /// decides nothing about memory.
     pub fn make_room(&mut self) -> Result<(), OutOfMemory> {
-        let room = self.deadlines.try_reserve(TAKE);
+        // Twice as much, since the places of what was taken out are not all free at once.
+        let room = self.deadlines.try_reserve(2 * TAKE);
         room.map_err(|_| OutOfMemory)
     }
 
@@ -99,12 +105,6 @@ impl Inbox {
             self.tail = NONE;
         }
     }
-}
-
-/// Takes what is kept for an operation out of a list, where it is mostly the first.
-fn take_from<T>(list: &mut VecDeque<(u32, T)>, id: u32) -> Option<T> {
-    let at = list.iter().position(|entry| entry.0 == id)?;
-    list.remove(at).map(|entry| entry.1)
 }
 
 impl Shared {
@@ -238,11 +238,11 @@ impl Shared {
             news.marks.has(Marks::CANCELED),
         );
         let pending = news.stage == Stage::Pending;
-        let answer = answered.then(|| take_from(&mut self.inbox.answers, id));
+        let answer = answered.then(|| self.inbox.answers.remove(&id));
         if let (Some(answer), true) = (answer.flatten(), pending) {
             events.push(Event::Resolved(id, answer));
         }
-        let deadline = changed.then(|| take_from(&mut self.inbox.deadlines, id));
+        let deadline = changed.then(|| self.inbox.deadlines.remove(&id));
         if let (Some(deadline), true) = (deadline.flatten(), pending) {
             events.push(Event::Deadline(id, deadline));
         }
@@ -257,29 +257,18 @@ impl Shared {
     /// The name of a pending operation has been looked up.
     pub fn answer(&mut self, id: u32, answer: NameAnswer) {
         if !self.operations.at(id).marks.set(Marks::ANSWERED) {
-            self.inbox.answers.push_back((id, answer));
+            self.inbox.answers.insert(id, answer);
             self.link_operation(id);
         }
     }
 
     /// Sets the deadline of a pending operation anew.
     pub fn change_deadline(&mut self, id: u32, deadline: Option<u64>) -> Result<(), OutOfMemory> {
-        if !self.operations.at(id).marks.has(Marks::DEADLINE) {
-            self.inbox
-                .deadlines
-                .try_reserve(1)
-                .map_err(|_| OutOfMemory)?;
-            self.inbox.deadlines.push_back((id, deadline));
-            self.operations.at(id).marks.set(Marks::DEADLINE);
-            self.link_operation(id);
-        } else if let Some(change) = self
-            .inbox
-            .deadlines
-            .iter_mut()
-            .find(|change| change.0 == id)
-        {
-            change.1 = deadline;
-        }
+        let deadlines = &mut self.inbox.deadlines;
+        deadlines.try_reserve(1).map_err(|_| OutOfMemory)?;
+        deadlines.insert(id, deadline);
+        self.operations.at(id).marks.set(Marks::DEADLINE);
+        self.link_operation(id);
         Ok(())
     }
 }
