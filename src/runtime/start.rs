@@ -78,7 +78,7 @@ fn make_drivers(
     news: &mut News,
 ) -> Answer<(Backend, Vec<Driver>)> {
     if backend != Backend::Epoll {
-        match rings(wakers) {
+        match rings(wakers)? {
             Ok(drivers) => return Ok((Backend::IoUring, drivers)),
             // That is no refusal: epoll wants a descriptor too.
             Err(error) if Status::of_os(error) == Status::TooManySockets => {
@@ -96,8 +96,9 @@ fn make_drivers(
 
 /// Rings, made on a thread that is gone afterwards: when a ring ends, the kernel interrupts
 /// whichever thread has made it, and that shall be none of the application's, whose own calls with
-/// a limit of time would fail with EINTR.
-fn rings(wakers: &[Waker]) -> SysResult<Vec<Driver>> {
+/// a limit of time would fail with EINTR. Without a thread there would be none for a worker either, so
+/// that is no refusal of rings.
+fn rings(wakers: &[Waker]) -> Answer<SysResult<Vec<Driver>>> {
     let wakers = wakers.to_vec();
     let made = thread::spawn("asock-start", move || {
         log::inside(|| {
@@ -105,7 +106,8 @@ fn rings(wakers: &[Waker]) -> SysResult<Vec<Driver>> {
             drivers_of(&wakers, Driver::uring)
         })
     });
-    made?.join().unwrap_or(Err(NOT_SUPPORTED))
+    let made = made.map_err(Status::of_os)?;
+    Ok(made.join().unwrap_or(Err(NOT_SUPPORTED)))
 }
 
 fn drivers_of(

@@ -323,6 +323,38 @@ fn no_descriptor_is_no_refusal() {
     });
 }
 
+/// Where there is no thread left, there is none for a worker either, whatever it would run on; and nothing is left behind of
+/// the workers that had been started.
+#[test]
+fn no_thread_is_no_refusal() {
+    const WORKERS: u32 = 3;
+    let backends = [
+        ASOCK_BACKEND_AUTO,
+        ASOCK_BACKEND_EPOLL,
+        ASOCK_BACKEND_IO_URING,
+    ];
+    let cases = WORKERS as usize; // So many threads can be started, and each worker needs one.
+    in_children("no_thread_is_no_refusal", cases * backends.len(), |case| {
+        let (backend, left) = (backends[case % backends.len()], case / backends.len());
+        let rings = has_rings();
+        settle();
+        let mut started = 0..;
+        supervise(libc::SYS_clone3, move || {
+            match started.next().is_none_or(|started| started >= left) {
+                true => libc::EAGAIN,
+                false => 0,
+            }
+        });
+        let before = possessions();
+        match try_start(backend, WORKERS).err() {
+            Some(ASOCK_OS_ERROR) => {}
+            Some(ASOCK_NOT_SUPPORTED) if !rings && backend == ASOCK_BACKEND_IO_URING => {}
+            answer => panic!("{backend} with {left}: {answer:?}"),
+        }
+        until("what was there before", || possessions() == before);
+    });
+}
+
 /// Older kernels count a ring as locked memory. Whatever this one does, a runtime starts.
 #[test]
 fn a_user_without_locked_memory_is_served() {
