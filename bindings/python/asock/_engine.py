@@ -287,6 +287,7 @@ class PollEngine(Engine):
             self._woken = False
             self._poller_thread = 0
             self._poller.release()
+            self._show()
 
     def wake(self) -> None:
         self._woken = True
@@ -296,7 +297,16 @@ class PollEngine(Engine):
 
     def wait(self, result: AsyncResult[Any], timeout: Optional[float]) -> bool:
         refuse_in_callback(timeout)
-        return self._pull_until(lambda: result._done, timeout)
+        try:
+            return self._pull_until(lambda: result._done, timeout)
+        finally:
+            self._show()
+
+    def _show(self) -> None:
+        """Keeps the descriptor readable while callbacks wait for a poll: the library has handed out their records, and
+        would let a loop that watches the descriptor sleep."""
+        if self.ready and not self.stopped:
+            _abi.library.asock_wake(self.handle)
 
     def stop(self) -> None:
         me = threading.get_ident()

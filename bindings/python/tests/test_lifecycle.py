@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import random
+import select
 import sys
 import threading
 import time
@@ -83,6 +84,24 @@ class Callbacks(unittest.TestCase):
             self.assertEqual(runtime.poll(0, budget=0.005), 1)
             self.assertEqual(runtime.poll(), 3)
             self.assertEqual(runtime.poll(0.01), 0)
+
+    def test_the_descriptor_is_readable_while_a_callback_waits_for_a_poll(self) -> None:
+        """Also of completions that a wait has taken, or that a poll at its limit has left: a loop would sleep on them."""
+
+        def readable() -> bool:
+            return bool(select.select([runtime], [], [], 0)[0])
+
+        with asock.Runtime(threaded=False) as runtime, asock.Socket(runtime) as client:
+            self.assertFalse(readable())
+            called: List[object] = []
+            results = [client.begin_receive(1, called.append) for _ in range(2)]
+            self.assertTrue(results[-1].wait(LIMIT))
+            self.assertTrue(readable(), "a wait has taken both")
+            self.assertEqual(runtime.poll(0, 1), 1)
+            self.assertTrue(readable(), "a poll has left one")
+            self.assertEqual(runtime.poll(), 1)
+            self.assertFalse(readable())
+            self.assertEqual(called, results)
 
     def test_one_thread_polls_at_a_time(self) -> None:
         caught: List[asock.Error] = []
