@@ -281,7 +281,11 @@ class PollEngine(Engine):
                 rest_at_exit()
                 raise error_of(self.cause(Status.STOPPED), "poll")
             before = self.taken
-            self._pull_until(lambda: self._woken or self.taken != before, 0.0 if self.ready else timeout)
+            if self.ready or self._woken:
+                # It does not wait, but takes what there is: a poll that is always woken shall not starve callbacks.
+                self._pull_until(lambda: self.taken != before, 0.0)
+            else:
+                self._pull_until(lambda: self._woken or self.taken != before, timeout)
             return self._call_some(most, budget)
         finally:
             self._woken = False

@@ -103,6 +103,14 @@ class Callbacks(unittest.TestCase):
             self.assertFalse(readable())
             self.assertEqual(called, results)
 
+    def test_a_poll_that_was_woken_before_takes_what_has_ended(self) -> None:
+        with asock.Runtime(threaded=False) as runtime, asock.Socket(runtime) as client:
+            result = client.begin_receive(1, lambda _: None)
+            self.assertTrue(select.select([runtime], [], [], LIMIT)[0])
+            self.assertFalse(result.is_completed, "nothing has taken it")
+            runtime.wake()
+            self.assertEqual(runtime.poll(), 1)
+
     def test_one_thread_polls_at_a_time(self) -> None:
         caught: List[asock.Error] = []
 
