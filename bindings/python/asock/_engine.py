@@ -286,9 +286,9 @@ class PollEngine(Engine):
                 self._pull_until(lambda: self.taken != before, 0.0)
             else:
                 self._pull_until(lambda: self._woken or self.taken != before, timeout)
+            self._woken = False  # Before the callbacks: a wake that comes while they run is for the next poll.
             return self._call_some(most, budget)
         finally:
-            self._woken = False
             self._poller_thread = 0
             self._poller.release()
             self._show()
@@ -307,9 +307,9 @@ class PollEngine(Engine):
             self._show()
 
     def _show(self) -> None:
-        """Keeps the descriptor readable while callbacks wait for a poll: the library has handed out their records, and
-        would let a loop that watches the descriptor sleep."""
-        if self.ready and not self.stopped:
+        """Keeps the descriptor readable while callbacks or a wake are there for a poll: the library has handed out the
+        records, or ended a wait by the wake, and would let a loop that watches the descriptor sleep."""
+        if (self.ready or self._woken) and not self.stopped:
             _abi.library.asock_wake(self.handle)
 
     def stop(self) -> None:

@@ -111,6 +111,16 @@ class Callbacks(unittest.TestCase):
             runtime.wake()
             self.assertEqual(runtime.poll(), 1)
 
+    def test_a_wake_inside_a_callback_is_for_the_next_poll(self) -> None:
+        with asock.Runtime(threaded=False) as runtime, asock.Socket(runtime) as client:
+            self.assertTrue(client.begin_receive(1, lambda _: runtime.wake()).wait(LIMIT))
+            self.assertEqual(runtime.poll(), 1)
+            self.assertTrue(client.begin_receive(1).wait(LIMIT), "a wait in between ends nothing of it")
+            self.assertTrue(select.select([runtime], [], [], 0)[0], "and hides nothing of it")
+            began = time.monotonic()
+            self.assertEqual(runtime.poll(LIMIT), 0)
+            self.assertLess(time.monotonic() - began, LIMIT / 2)
+
     def test_one_thread_polls_at_a_time(self) -> None:
         caught: List[asock.Error] = []
 
