@@ -181,7 +181,8 @@ class AsyncResult(Generic[T]):
                 pass  # The loop was closed; nobody waits there any more.
 
         if not self._done:
-            self._awaiters = [*(self._awaiters or ()), wake]
+            with self._engine._lock:  # Loops of several threads may await one operation.
+                self._awaiters = [*(self._awaiters or ()), wake]
             if self._done:
                 finish()
             try:

@@ -8,6 +8,7 @@ import hashlib
 import mmap
 import random
 import socket
+import sys
 import threading
 import unittest
 from typing import List, Optional
@@ -99,6 +100,35 @@ class Echo(unittest.TestCase):
 
         with serving(echo) as address:
             self.assertEqual(asyncio.run(talk(address)), b"async")
+
+    def test_loops_on_several_threads_may_await_one_operation(self) -> None:
+        async def awaiting(result: asock.AsyncResult[bytes]) -> None:
+            begin.wait(LIMIT)
+            # Step by step, so that the threads do nothing else and meet at it.
+            futures = [next(result.__await__()) for _ in range(100)]
+            begun.wait(LIMIT)
+            _, forgotten = await asyncio.wait(futures, timeout=LIMIT)
+            left.append(len(forgotten))
+
+        left: List[int] = []
+        begin, begun = threading.Barrier(4), threading.Barrier(5)
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(1e-7)
+        try:
+            with serving(echo) as address, asock.Socket() as client:
+                client.end_connect(client.begin_connect(*address))
+                for _ in range(20):
+                    result = client.begin_receive(1)
+                    threads = [threading.Thread(target=lambda: asyncio.run(awaiting(result))) for _ in range(4)]
+                    for thread in threads:
+                        thread.start()
+                    begun.wait(LIMIT)
+                    client.begin_send(b"x")
+                    for thread in threads:
+                        thread.join()
+        finally:
+            sys.setswitchinterval(interval)
+        self.assertEqual(left, [0] * 80)
 
     @staticmethod
     async def of(result: asock.AsyncResult[bytes]) -> bytes:
