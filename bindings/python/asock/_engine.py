@@ -152,6 +152,9 @@ class Engine:
     def wait(self, result: AsyncResult[Any], timeout: Optional[float]) -> bool:
         raise NotImplementedError
 
+    def end_soon(self, result: AsyncResult[Any]) -> None:
+        """Sees to it that an operation which is being canceled ends, though nobody should poll any more."""
+
     def stop(self) -> None:
         raise NotImplementedError
 
@@ -305,6 +308,10 @@ class PollEngine(Engine):
             return self._pull_until(lambda: result._done, timeout)
         finally:
             self._show()
+
+    def end_soon(self, result: AsyncResult[Any]) -> None:
+        # The loop may watch the descriptor no more, or may never have: then this has to be the poll. It is short.
+        self.wait(result, None)
 
     def _show(self) -> None:
         """Keeps the descriptor readable while callbacks or a wake are there for a poll: the library has handed out the

@@ -40,7 +40,8 @@ class AsyncResult(Generic[T]):
     """What a `begin_...` call returns, and what its callback is given: an operation that ends exactly once.
 
     Pass it to the `end_...` method of its kind, which waits if need be and returns the outcome or raises the failure.
-    Any thread may use it, several at a time. In a coroutine, `await` it for the same outcome.
+    Any thread may use it, several at a time. In a coroutine, `await` it for the same outcome. An await that is canceled
+    cancels the operation, and lasts until that has ended.
     """
 
     __slots__ = (
@@ -168,7 +169,24 @@ class AsyncResult(Generic[T]):
 
     def __await__(self) -> Generator[Any, None, T]:
         loop = asyncio.get_running_loop()
-        done: asyncio.Future[None] = loop.create_future()
+        canceled: Optional[asyncio.CancelledError] = None
+        while not self._done:
+            done: asyncio.Future[None] = loop.create_future()
+            self._await(loop, done)
+            try:
+                yield from done
+            except asyncio.CancelledError as error:
+                # The memory is the caller's again when the operation has ended, and not before: so this waits for it,
+                # also where a second cancel comes.
+                canceled = error
+                self.cancel()
+                self._engine.end_soon(self)
+        if canceled is not None:
+            raise canceled
+        return self._end()
+
+    def _await(self, loop: asyncio.AbstractEventLoop, done: asyncio.Future[None]) -> None:
+        """Has the loop set `done` when the operation has ended, which may be by now."""
 
         def finish() -> None:
             if not done.done():
@@ -180,17 +198,10 @@ class AsyncResult(Generic[T]):
             except RuntimeError:
                 pass  # The loop was closed; nobody waits there any more.
 
-        if not self._done:
-            with self._engine._lock:  # Loops of several threads may await one operation.
-                self._awaiters = [*(self._awaiters or ()), wake]
-            if self._done:
-                finish()
-            try:
-                yield from done
-            except asyncio.CancelledError:
-                self.cancel()
-                raise
-        return self._end()
+        with self._engine._lock:  # Loops of several threads may await one operation.
+            self._awaiters = [*(self._awaiters or ()), wake]
+        if self._done:
+            finish()
 
     def __repr__(self) -> str:
         name = self._what or _NAMES[self._kind]

@@ -101,6 +101,28 @@ class Echo(unittest.TestCase):
         with serving(echo) as address:
             self.assertEqual(asyncio.run(talk(address)), b"async")
 
+    def test_an_await_that_is_canceled_gives_the_buffer_back(self) -> None:
+        """It lasts until the operation has ended, also where it is canceled again, or where nobody polls."""
+
+        async def canceled(client: asock.Socket, times: int) -> None:
+            buffer = bytearray(10)
+            pending = client.begin_receive_into(buffer)
+            task = asyncio.ensure_future(pending)
+            for _ in range(times):
+                await asyncio.sleep(0)
+                task.cancel()
+            with self.assertRaises(asyncio.CancelledError):
+                await task
+            self.assertTrue(pending.is_completed)
+            buffer.clear()
+
+        for threaded in (True, False):
+            with self.subTest(threaded=threaded), asock.Runtime(threaded=threaded) as runtime:
+                with serving(silent) as address, asock.Socket(runtime) as client:
+                    client.end_connect(client.begin_connect(*address))
+                    for times in (1, 2) * 10:
+                        asyncio.run(canceled(client, times))
+
     def test_loops_on_several_threads_may_await_one_operation(self) -> None:
         async def awaiting(result: asock.AsyncResult[bytes]) -> None:
             begin.wait(LIMIT)
