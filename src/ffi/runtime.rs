@@ -99,9 +99,9 @@ pub unsafe extern "C" fn asock_runtime_stats(
 
 /// Takes completions of a runtime that delivers on poll: waits until there is one, at most `timeout_ms` milliseconds
 /// (0: not at all; -1: without limit), then writes as many as there are, at most `capacity`, to `results` and their
-/// number to `*count`. They come in the order in which the operations ended. Callbacks are not called: the record is the
-/// completion, whether the operation has a callback or not. An operation's handle is retired when its record is handed
-/// out, and its buffer is the caller's again.
+/// number to `*count`. Those of one worker, and so those of one socket, come in the order in which the operations ended.
+/// Callbacks are not called: the record is the completion, whether the operation has a callback or not. An operation's
+/// handle is retired when its record is handed out, and its buffer is the caller's again.
 ///
 /// At the limit, or woken by `asock_wake`, it gives ASOCK_OK and a count of 0. After a drain, once all is handed out,
 /// ASOCK_STOPPED. `results` and `count` are written on ASOCK_OK only and are the caller's.
@@ -134,11 +134,11 @@ pub unsafe extern "C" fn asock_poll(
     })
 }
 
-/// Takes completions of a runtime that delivers on poll and calls their callbacks on the calling thread, in the order in
-/// which the operations ended: waits until there is one, at most `timeout_ms` milliseconds (0: not at all; -1: without
-/// limit), then calls at most `max_callbacks` of them and begins none after `budget_us` microseconds of calling (0: no
-/// such limit). What is left waits for the next call. Completions without a callback are dropped and not counted.
-/// `*count` is the number of callbacks called.
+/// Takes completions of a runtime that delivers on poll and calls their callbacks on the calling thread, those of one
+/// worker, and so those of one socket, in the order in which the operations ended: waits until there is one, at most
+/// `timeout_ms` milliseconds (0: not at all; -1: without limit), then calls at most `max_callbacks` of them and begins
+/// none after `budget_us` microseconds of calling (0: no such limit). What is left waits for the next call. Completions
+/// without a callback are dropped and not counted. `*count` is the number of callbacks called.
 ///
 /// At the limit, or woken by `asock_wake`, it gives ASOCK_OK and a count of 0. After a drain, once all is handed out,
 /// ASOCK_STOPPED. `count` is written on ASOCK_OK only.
