@@ -954,12 +954,15 @@ asock_status asock_runtime_stop(asock_runtime runtime);
 
 /**
  * Reports the counters of a runtime since its start. The caller sets `*stats` to zero, then `stats->size`; the library
- * writes the rest, as far as `size` goes. The numbers are each exact, but not taken at one instant.
+ * writes the rest, as far as `size` goes. The numbers are each exact, but not taken at one instant. Runtime 0 is started
+ * if it does not run.
  *
  * Any thread, never waits. Returns ASOCK_OK; ASOCK_BAD_HANDLE; ASOCK_FORKED; ASOCK_INVALID_ARGUMENT for NULL, a
- * `size` smaller than the first version's struct, or bytes other than zero past those that this library knows.
+ * `size` smaller than the first version's struct, or bytes other than zero past those that this library knows; for
+ * runtime 0 also what `asock_runtime_start` returns.
  */
-asock_status asock_runtime_stats(asock_runtime runtime, struct asock_stats *stats);
+asock_status asock_runtime_stats(asock_runtime runtime,
+                                 struct asock_stats *stats);
 
 /**
  * Takes completions of a runtime that delivers on poll: waits until there is one, at most `timeout_ms` milliseconds
@@ -1474,7 +1477,8 @@ asock_status asock_begin_receive_from(asock_socket socket,
  * if it does not run.
  *
  * `callback`, `user_data` and `op`, threads, and what every `asock_begin_...` returns: see "Operations" above. Also
- * returns ASOCK_INVALID_ARGUMENT for a bad host or port, as in `asock_begin_connect`, or NULL with a capacity. Completes
+ * returns ASOCK_INVALID_ARGUMENT for a bad host or port, as in `asock_begin_connect`, or NULL with a capacity; for
+ * runtime 0 what `asock_runtime_start` returns. Completes
  * with ASOCK_OK; ASOCK_HOST_NOT_FOUND; ASOCK_NAME_SERVER_FAILED; or one of the four that end any operation.
  */
 asock_status asock_begin_resolve(asock_runtime runtime,

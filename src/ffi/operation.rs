@@ -403,7 +403,8 @@ pub unsafe extern "C" fn asock_begin_receive_from(
 /// if it does not run.
 ///
 /// `callback`, `user_data` and `op`, threads, and what every `asock_begin_...` returns: see "Operations" above. Also
-/// returns ASOCK_INVALID_ARGUMENT for a bad host or port, as in `asock_begin_connect`, or NULL with a capacity. Completes
+/// returns ASOCK_INVALID_ARGUMENT for a bad host or port, as in `asock_begin_connect`, or NULL with a capacity; for
+/// runtime 0 what `asock_runtime_start` returns. Completes
 /// with ASOCK_OK; ASOCK_HOST_NOT_FOUND; ASOCK_NAME_SERVER_FAILED; or one of the four that end any operation.
 #[no_mangle]
 pub unsafe extern "C" fn asock_begin_resolve(

@@ -73,10 +73,12 @@ pub extern "C" fn asock_runtime_stop(runtime: asock_runtime) -> asock_status {
 }
 
 /// Reports the counters of a runtime since its start. The caller sets `*stats` to zero, then `stats->size`; the library
-/// writes the rest, as far as `size` goes. The numbers are each exact, but not taken at one instant.
+/// writes the rest, as far as `size` goes. The numbers are each exact, but not taken at one instant. Runtime 0 is started
+/// if it does not run.
 ///
 /// Any thread, never waits. Returns ASOCK_OK; ASOCK_BAD_HANDLE; ASOCK_FORKED; ASOCK_INVALID_ARGUMENT for NULL, a
-/// `size` smaller than the first version's struct, or bytes other than zero past those that this library knows.
+/// `size` smaller than the first version's struct, or bytes other than zero past those that this library knows; for
+/// runtime 0 also what `asock_runtime_start` returns.
 #[no_mangle]
 pub unsafe extern "C" fn asock_runtime_stats(
     runtime: asock_runtime,
