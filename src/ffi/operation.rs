@@ -34,8 +34,8 @@ const CLOSE_FLAGS: u32 = ASOCK_CLOSE_DRAIN | ASOCK_CLOSE_RESET;
 /// returns ASOCK_INVALID_ARGUMENT for a host that is NULL, empty, longer, or not UTF-8, an address that cannot be, or port 0.
 /// Completes with ASOCK_OK; ASOCK_CONNECTION_REFUSED, ASOCK_NETWORK_UNREACHABLE, ASOCK_HOST_UNREACHABLE, ASOCK_TIMED_OUT,
 /// ASOCK_HOST_NOT_FOUND, ASOCK_NAME_SERVER_FAILED, ASOCK_ADDRESS_NOT_AVAILABLE, ASOCK_ACCESS_DENIED,
-/// ASOCK_TOO_MANY_SOCKETS; ASOCK_ALREADY_CONNECTED, the connection being unharmed; what the system says to an option set
-/// before; or one of the four that end any operation.
+/// ASOCK_TOO_MANY_SOCKETS; ASOCK_ALREADY_CONNECTED, the connection being unharmed; ASOCK_INVALID_STATE on a socket that
+/// listens; what the system says to an option set before, or else; or one of the four that end any operation.
 #[no_mangle]
 pub unsafe extern "C" fn asock_begin_connect(
     socket: asock_socket,
