@@ -914,7 +914,7 @@ asock_status asock_set_log(uint32_t level,
  * runtime, 0, needs no start.
  *
  * Any thread, also inside a callback. It costs the start of the workers, and waits for nothing else. They block the
- * signals named in the tour above, and those that the calling thread blocks.
+ * signals named under "The process around it" above, and those that the calling thread blocks.
  *
  * Returns ASOCK_OK; ASOCK_INVALID_ARGUMENT for an unknown value, a `size` smaller than the first version's struct, or
  * bytes other than zero past those that this library knows; ASOCK_NOT_SUPPORTED for a backend that this machine or this
@@ -1103,8 +1103,8 @@ asock_status asock_bind(asock_socket socket,
  *
  * Any thread, also inside a callback; makes one short system call on the calling thread. Returns ASOCK_OK;
  * ASOCK_BAD_HANDLE; ASOCK_FORKED; ASOCK_INVALID_STATE for a socket that is not bound, or is connecting or connected;
- * ASOCK_NOT_SUPPORTED for a datagram socket; ASOCK_ADDRESS_IN_USE where another listens already, which ASOCK_OPTION_REUSE_ADDRESS
- * lets a bind not see.
+ * ASOCK_NOT_SUPPORTED for a bound datagram socket; ASOCK_ADDRESS_IN_USE where another socket listens at the address
+ * already: with ASOCK_OPTION_REUSE_ADDRESS, which `asock_bind` turns on, two may be bound to it, but one listens.
  */
 asock_status asock_listen(asock_socket socket,
                           int32_t backlog);

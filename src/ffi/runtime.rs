@@ -19,7 +19,7 @@ const FIRST_STATS: usize = offset_of!(asock_stats, workers) + size_of::<u32>();
 /// runtime, 0, needs no start.
 ///
 /// Any thread, also inside a callback. It costs the start of the workers, and waits for nothing else. They block the
-/// signals named in the tour above, and those that the calling thread blocks.
+/// signals named under "The process around it" above, and those that the calling thread blocks.
 ///
 /// Returns ASOCK_OK; ASOCK_INVALID_ARGUMENT for an unknown value, a `size` smaller than the first version's struct, or
 /// bytes other than zero past those that this library knows; ASOCK_NOT_SUPPORTED for a backend that this machine or this

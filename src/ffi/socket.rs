@@ -139,8 +139,8 @@ unsafe fn local(host: *const c_char, port: u16) -> Answer<Local> {
 ///
 /// Any thread, also inside a callback; makes one short system call on the calling thread. Returns ASOCK_OK;
 /// ASOCK_BAD_HANDLE; ASOCK_FORKED; ASOCK_INVALID_STATE for a socket that is not bound, or is connecting or connected;
-/// ASOCK_NOT_SUPPORTED for a datagram socket; ASOCK_ADDRESS_IN_USE where another listens already, which ASOCK_OPTION_REUSE_ADDRESS
-/// lets a bind not see.
+/// ASOCK_NOT_SUPPORTED for a bound datagram socket; ASOCK_ADDRESS_IN_USE where another socket listens at the address
+/// already: with ASOCK_OPTION_REUSE_ADDRESS, which `asock_bind` turns on, two may be bound to it, but one listens.
 #[no_mangle]
 pub extern "C" fn asock_listen(socket: asock_socket, backlog: i32) -> asock_status {
     guard(|| runtime::listen(socket, backlog))
