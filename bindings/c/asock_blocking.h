@@ -112,8 +112,8 @@ asock_status asock_blocking_connect(asock_blocking_socket socket, const char *ho
  * or NULL for any address of both families; it is copied. With port 0 the system chooses one, which
  * `asock_local_address` and `asock_address_port` tell.
  *
- * A server that is started anew finds its port taken for a minute by the connections that it had, unless
- * ASOCK_OPTION_REUSE_ADDRESS was set on `socket.socket` before this call.
+ * A server that is started anew has its port again at once, whatever the connections that it had: `asock_bind` turns
+ * ASOCK_OPTION_REUSE_ADDRESS on, unless that was set on `socket.socket` before this call.
  *
  * Never waits, and may be called inside a callback. Returns ASOCK_OK, and what `asock_bind` and `asock_listen` do. Where
  * the address is not to be had, the socket is as it was, and another may be tried; only where two sockets have one
