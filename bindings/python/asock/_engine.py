@@ -300,7 +300,7 @@ class PollEngine(Engine):
         self._woken = True
         status = _abi.library.asock_wake(self.handle)
         if status != Status.OK:
-            raise error_of(status, "wake")
+            raise error_of(self.cause(status), "wake")
 
     def wait(self, result: AsyncResult[Any], timeout: Optional[float]) -> bool:
         refuse_in_callback(timeout)

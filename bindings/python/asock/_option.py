@@ -6,7 +6,7 @@ from ctypes import byref, c_int64
 from typing import Any, Callable, Generic, Optional, SupportsFloat, TypeVar, Union, overload
 
 from . import _abi, _check
-from ._engine import rest_at_exit
+from ._engine import Engine, rest_at_exit
 from ._errors import Status, error_of
 
 T = TypeVar("T")
@@ -43,18 +43,14 @@ class _Option(Generic[T]):
             return self
         value = c_int64()
         status = _abi.library.asock_get_option(socket._handle, self._option, byref(value))
-        if status != Status.OK:
-            rest_at_exit()
-            raise error_of(status, self._name)
+        socket._begun(status, self._name)
         return self._read(value.value)
 
     def __set__(self, socket: Options, value: T) -> None:
         if self._write is None:
             raise AttributeError(f"{self._name} can only be read")
         status = _abi.library.asock_set_option(socket._handle, self._option, self._write(value, self._name))
-        if status != Status.OK:
-            rest_at_exit()
-            raise error_of(status, self._name)
+        socket._begun(status, self._name)
 
 
 def _switch(value: object, name: str) -> int:
@@ -95,6 +91,13 @@ class Options:
     """What a socket has besides its operations. Those of the system may be set before there is a connection."""
 
     _handle = 0
+    _open = False
+    _engine: Engine
+
+    def _begun(self, status: int, what: str, advice: Optional[str] = None) -> None:
+        if status != Status.OK:
+            rest_at_exit()
+            raise error_of(self._engine.cause(status) if self._open else status, what, advice=advice)
 
     nodelay = _bool_option(_abi.ASOCK_OPTION_NODELAY, "True (the default) sends small writes at once.")
     keepalive = _bool_option(_abi.ASOCK_OPTION_KEEPALIVE, "True has the system probe an idle connection.")

@@ -126,7 +126,7 @@ class Runtime:
         number = c_int64()
         status = _abi.library.asock_poll_fd(self._polled("fileno").handle, byref(number))
         if status != Status.OK:
-            raise error_of(status, "fileno")
+            raise error_of(self._started.cause(status), "fileno")
         return int(number.value)
 
     def stats(self) -> Stats:
@@ -134,7 +134,7 @@ class Runtime:
         stats.size = sizeof(stats)
         status = _abi.library.asock_runtime_stats(self._started.handle, byref(stats))
         if status != Status.OK:
-            raise error_of(status, "stats")
+            raise error_of(self._started.cause(status), "stats")
         return Stats(
             stats.operations_begun,
             stats.operations_completed,

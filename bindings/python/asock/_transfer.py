@@ -9,7 +9,6 @@ from typing import Any, Callable, Iterable, Optional, Tuple, TypeVar, Union
 from . import _abi, _check
 from ._address import Address, write_address
 from ._buffer import Datagram, Export, Exports, new_bytes
-from ._engine import Engine, rest_at_exit
 from ._errors import Status, error_of
 from ._flags import ReceiveFlag, SendFlag
 from ._operation import AsyncResult, Memory
@@ -23,9 +22,6 @@ _MOST = 2**63 - 1
 
 class Transfers(Options):
     """What a socket has once it is there: its options, and the operations that carry bytes."""
-
-    _open = False
-    _engine: Engine
 
     def begin_send(
         self,
@@ -310,11 +306,6 @@ class Transfers(Options):
             name = type(callback).__name__
             raise TypeError(f"callback must be a function that takes the AsyncResult, or None, not {name}")
         return AsyncResult(self._engine, self._handle, kind, what, memory, callback, state)
-
-    def _begun(self, status: int, what: str, advice: Optional[str] = None) -> None:
-        if status != Status.OK:
-            rest_at_exit()
-            raise error_of(self._engine.cause(status) if self._open else status, what, advice=advice)
 
     def _ended(self, result: AsyncResult[T], kind: int, what: str) -> T:
         if not isinstance(result, AsyncResult):

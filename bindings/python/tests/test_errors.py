@@ -152,6 +152,8 @@ class BadInputs(unittest.TestCase):
         polled = asock.Runtime(threaded=False)
         self.addCleanup(polled.stop)
         stopped = asock.Runtime(threaded=False)
+        late = asock.Socket(stopped)
+        self.addCleanup(late.close)
         stopped.stop()
         bad: Any = client
         strided = memoryview(bytearray(10))[::2]
@@ -220,6 +222,11 @@ class BadInputs(unittest.TestCase):
             (TypeError, "asock.Runtime", lambda: asock.Socket("runtime")),  # type: ignore[arg-type]
             (RuntimeError, "runtime stopped", lambda: asock.Socket(stopped)),
             (RuntimeError, "runtime stopped", stopped.poll),
+            (RuntimeError, "runtime stopped", stopped.wake),
+            (RuntimeError, "runtime stopped", stopped.fileno),
+            (RuntimeError, "runtime stopped", stopped.stats),
+            (RuntimeError, "runtime stopped", lambda: late.nodelay),
+            (RuntimeError, "runtime stopped", lambda: setattr(late, "nodelay", False)),
             (RuntimeError, "threaded=False", lambda: asock.default_runtime().poll()),
             (RuntimeError, "threaded=False", lambda: asock.default_runtime().fileno()),
             (ValueError, "timeout must be 0 or more", lambda: polled.poll(-1)),
