@@ -122,7 +122,8 @@ class Runtime:
 
     def fileno(self) -> int:
         """A descriptor that is readable while completions wait, for select and for loops such as asyncio's:
-        `loop.add_reader(runtime, runtime.poll)`. It is the library's own: only wait for it."""
+        `loop.add_reader(runtime, runtime.poll)`. It is the library's own: only wait for it, and take it out of the loop
+        (`loop.remove_reader(runtime)`) before the runtime is stopped, which closes it."""
         number = c_int64()
         status = _abi.library.asock_poll_fd(self._polled("fileno").handle, byref(number))
         if status != Status.OK:
