@@ -4,7 +4,7 @@
 //! A connect of a socket that has a descriptor stands among the sends, so that those before it go
 //! to the earlier peer and those behind it to the new one; receives go on meanwhile.
 
-use super::operation::{Fault, Flags, Kind, Payload, Tick};
+use super::operation::{Fault, Flags, Kind, Operation, Payload, Tick};
 use super::socket::{Engine, LaneState, State, Steps, Trouble};
 use crate::address::Address;
 use crate::driver::{Lane, Outcome, Token};
@@ -22,7 +22,9 @@ impl Engine {
         let nowhere = socket.state == State::Idle && !socket.open;
         match kind {
             Kind::Send | Kind::SendTo if socket.send_shut => Some(Fault::of(Status::ShutDown)),
-            Kind::Send | Kind::Receive | Kind::Shutdown if nowhere => {
+            Kind::Send | Kind::Receive if nowhere => Some(Fault::of(Status::NotConnected)),
+            // The connect that it was to wait for has failed.
+            Kind::Shutdown if socket.state == State::Idle && !self.is_changing(index) => {
                 Some(Fault::of(Status::NotConnected))
             }
             Kind::ReceiveFrom if nowhere => Some(Fault::of(Status::InvalidState)),
@@ -56,6 +58,23 @@ impl Engine {
         let among_sends = operation.flags.has(Flags::DATAGRAM) && among_sends;
         operation.flags.set(Flags::AMONG_SENDS, among_sends);
         among_sends
+    }
+
+    /// A connect stands among the sends. A shutdown that is begun then takes effect after it.
+    pub(super) fn is_changing(&self, index: u32) -> bool {
+        self.any_of_sends(index, |one| one.kind == Kind::Connect)
+    }
+
+    fn any_of_sends(&self, index: u32, wanted: impl Fn(&Operation) -> bool) -> bool {
+        let sends = self.sockets[index].sends;
+        let mut next = sends.first();
+        while let Some(id) = next {
+            if wanted(&self.operations[id]) {
+                return true;
+            }
+            next = sends.after(&self.operations, id);
+        }
+        false
     }
 
     /// Starts the connect at the head of the sends; true when it is over already.
@@ -96,22 +115,28 @@ impl Engine {
     }
 
     /// A connect among the sends has failed: the peer is who it was, and what was to go to the new
-    /// one goes nowhere.
+    /// one goes nowhere. Where there was none, a shutdown behind it is forgotten.
     pub(super) fn change_failed(&mut self, index: u32, id: u32, fault: Fault) {
         let mut next = self.sockets[index].sends.after(&self.operations, id);
         self.operations[id].flags.set(Flags::CUTS, true);
         self.leave_queue(id);
         self.finish(id, fault);
-        self.sockets[index].cut(Trouble::SendsCut, fault);
+        let socket = &mut self.sockets[index];
+        socket.cut(Trouble::SendsCut, fault);
+        let nobody = socket.state == State::Idle;
         while let Some(behind) = next {
             if self.operations[behind].kind == Kind::Connect {
                 break;
             }
             next = self.sockets[index].sends.after(&self.operations, behind);
-            if self.operations[behind].kind.sends() {
+            if self.operations[behind].kind.sends() || nobody {
                 self.leave_queue(behind);
                 self.finish(behind, fault);
             }
+        }
+        if nobody {
+            let shuts = |one: &Operation| one.kind == Kind::Shutdown && one.flags.has(Flags::SEND);
+            self.sockets[index].send_shut = self.any_of_sends(index, shuts);
         }
     }
 

@@ -126,9 +126,7 @@ impl Engine {
                 } else if operation.kind == Kind::Connect {
                     return self.start_change(index, id, steps);
                 } else if operation.kind == Kind::Shutdown {
-                    steps.shutdown(index, false, true);
-                    self.leave_queue(id);
-                    self.finish(id, Fault::of(Status::Ok));
+                    self.shut_in_turn(index, id, steps);
                 } else if operation.buffer.is_empty() && !operation.flags.has(Flags::DATAGRAM) {
                     self.leave_queue(id);
                     self.finish(id, Fault::of(Status::Ok));

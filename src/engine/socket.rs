@@ -386,8 +386,9 @@ impl Engine {
     /// The receiving side ends now, or with the connect; the sending side after the sends before.
     fn queue_shutdown(&mut self, index: u32, id: u32, steps: &mut impl Steps) {
         let flags = self.operations[id].flags;
+        let waits = flags.has(Flags::DATAGRAM) && self.is_changing(index);
         let socket = &mut self.sockets[index];
-        if flags.has(Flags::RECEIVE) {
+        if flags.has(Flags::RECEIVE) && !waits {
             if socket.state != State::Connecting && flags.has(Flags::DATAGRAM) {
                 self.shut_receiving(index, steps);
             } else if socket.state == State::Connected {
@@ -397,12 +398,26 @@ impl Engine {
             }
         }
         let socket = &mut self.sockets[index];
-        if flags.has(Flags::SEND) && !socket.send_shut {
-            socket.send_shut = true;
+        if waits || flags.has(Flags::SEND) && !socket.send_shut {
+            socket.send_shut |= flags.has(Flags::SEND);
             socket.sends.push(&mut self.operations, id);
         } else {
             self.finish(id, Fault::of(Status::Ok));
         }
+    }
+
+    /// A shutdown has come to the head of the sends.
+    pub(super) fn shut_in_turn(&mut self, index: u32, id: u32, steps: &mut impl Steps) {
+        let flags = self.operations[id].flags;
+        let waited = flags.has(Flags::DATAGRAM) && !self.sockets[index].receive_shut;
+        if waited && flags.has(Flags::RECEIVE) {
+            self.shut_receiving(index, steps); // With a connect that stood among the sends.
+        }
+        if flags.has(Flags::SEND) {
+            steps.shutdown(index, false, true);
+        }
+        self.leave_queue(id);
+        self.finish(id, Fault::of(Status::Ok));
     }
 
     pub(super) fn leave_queue(&mut self, id: u32) {

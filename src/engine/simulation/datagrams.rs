@@ -49,6 +49,7 @@ impl Steps for World {
 
     fn shutdown(&mut self, _socket: u32, receive: bool, send: bool) {
         assert!(!send || !self.system.is_busy(Lane::Output));
+        assert!(self.system.peer.is_some(), "there is no peer to shut down");
         self.system.send_shut |= send;
         self.system.receive_shut |= receive;
     }
@@ -215,7 +216,7 @@ impl Run {
             }
             _ => None,
         };
-        let deadline = self.random.chance(10);
+        let deadline = self.random.chance(10) && kind != Kind::Shutdown; // That has none.
         let deadline = deadline.then(|| self.world.now + self.random.below(6) as u64);
         let flags = Flags::DATAGRAM | flags;
         self.by_id[id] = Some(number);
@@ -262,7 +263,7 @@ impl Run {
                 let port = if self.random.chance(25) { 9 } else { port };
                 self.begin(Kind::Connect, none, 0, port);
             }
-            22 if self.world.system.peer.is_some() && self.random.chance(15) => {
+            22 if self.has_or_expects_a_peer() && self.random.chance(15) => {
                 let flags = Flags::RECEIVE.when(self.random.chance(50))
                     | Flags::SEND.when(self.random.chance(50));
                 self.begin(Kind::Shutdown, flags, 0, 0);
@@ -274,6 +275,12 @@ impl Run {
             }
             _ => {}
         }
+    }
+
+    /// It is connected, or a connect is pending.
+    fn has_or_expects_a_peer(&self) -> bool {
+        let connects = |one: &Record| one.kind == Kind::Connect && one.status.is_none();
+        self.world.system.peer.is_some() || self.records.iter().any(connects)
     }
 
     fn step(&mut self) {
@@ -335,6 +342,14 @@ impl Run {
             self.engine.operations.give_back(id);
         }
         while self.engine.take_closed().is_some() {}
+    }
+
+    /// A shutdown that went with its connect has left nothing behind.
+    fn check_shut_down(&self) {
+        let shuts = |one: &Record| one.kind == Kind::Shutdown && one.status.is_none();
+        let expected = self.world.system.send_shut || self.records.iter().any(shuts);
+        let shut = self.engine.sockets[0].send_shut && !self.is_closed;
+        assert!(expected || !shut, "sends are refused for no shutdown");
     }
 
     fn judge(&mut self, number: usize, status: Status, bytes: usize, truncated: bool) {
@@ -425,6 +440,7 @@ impl Run {
     fn run(mut self) -> Vec<Status> {
         for _ in 0..STEPS {
             self.step();
+            self.check_shut_down();
         }
         self.world.system.calm = true;
         self.world.system.room = 1000;
