@@ -1207,7 +1207,8 @@ asock_status asock_remote_address(asock_socket socket, struct asock_address *add
  * "unix:PATH" (the port is then ignored). A name is looked up by the system's resolver, on a thread of the runtime's own,
  * and its addresses are tried as RFC 8305 says (Happy Eyeballs): the families take turns, every 250 ms another attempt
  * joins those that have not ended, the first that connects wins, and if none does the last failure is the completion's
- * status. A time-out covers the look-up and all attempts. `host` is copied.
+ * status. A time-out covers the look-up and all attempts. A listener whose queue is full is waited for, over unix sockets
+ * too. `host` is copied.
  *
  * Operations begun while the connect is pending wait for it, and complete with its status if it fails; a second connect
  * then completes with ASOCK_ALREADY_CONNECTED if the first succeeds. After a failed connect the socket may connect again,

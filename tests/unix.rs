@@ -206,8 +206,7 @@ fn bytes_behind_a_descriptor_are_received() {
     });
 }
 
-/// Where the listener's queue is full a connect fails at once or waits, as the driver has it. One that waits ends as it is
-/// told to.
+/// Whether the driver asks again or the system has a thread of its own wait.
 #[test]
 fn a_connect_that_waits_for_room_is_cut() {
     on_both(|runtime| {
@@ -224,14 +223,69 @@ fn a_connect_that_waits_for_room_is_cut() {
                 let op = recorder.connect_to(socket, &place.host(), 0);
                 // The system tries for a while before it leaves it to a thread.
                 (0..20).for_each(|_| have_a_turn(&runtime));
-                if is_pending(op) {
-                    cut(op);
-                    let completion = recorder.completion_of(op);
-                    completion.expect(ASOCK_KIND_CONNECT, status);
-                    assert_eq!(completion.os_error, 0);
-                }
+                cut(op);
+                let completion = recorder.completion_of(op);
+                completion.expect(ASOCK_KIND_CONNECT, status);
+                assert_eq!(completion.os_error, 0);
                 recorder.close_now(socket);
             }
+        }
+    });
+}
+
+/// As over TCP: the connect is pending, with all that stands behind it, and ends in any of the ways.
+#[test]
+fn a_connect_waits_while_the_queue_of_the_listener_is_full() {
+    on_both(|runtime| {
+        let (_place, hosts) = hosts();
+        for host in &hosts {
+            let recorder = runtime.recorder();
+            let listener = runtime.open();
+            assert_eq!(bind(listener, host, 0), ASOCK_OK);
+            assert_eq!(listen(listener, 1), ASOCK_OK);
+            // As many as the system keeps for that number, and a little more.
+            let (mut waiting, mut admitted) = (Vec::new(), 0);
+            while waiting.len() < 4 {
+                let (client, behind) = (runtime.open(), Memory::of(b"behind"));
+                let connect = recorder.connect_to(client, host, 0);
+                let send = recorder.send(client, &behind, 0);
+                for _ in 0..3 {
+                    have_a_turn(&runtime);
+                }
+                match is_pending(connect) {
+                    true => waiting.push((client, connect, send)),
+                    false => {
+                        recorder
+                            .completion_of(send)
+                            .expect(ASOCK_KIND_SEND, ASOCK_OK);
+                        admitted += 1;
+                    }
+                }
+            }
+            let cuts = [(ASOCK_CANCELED, CUTS[0].1), (ASOCK_TIMED_OUT, CUTS[1].1)];
+            for ((status, cut), (client, connect, send)) in cuts.into_iter().zip(&waiting) {
+                cut(*connect);
+                for op in [*connect, *send] {
+                    let completion = recorder.completion_of(op);
+                    assert_eq!(completion.status, status, "{completion:?}");
+                }
+                assert_eq!(remote(*client), Ok(NO_ADDRESS));
+            }
+            let (closed, connect, _) = waiting[2];
+            assert_eq!(asock_close(closed), ASOCK_OK);
+            assert_eq!(recorder.completion_of(connect).status, ASOCK_CLOSED);
+            // With room again it goes on, and is the last that comes.
+            let (last, connect, send) = waiting[3];
+            for _ in 0..=admitted {
+                let op = recorder.accept(listener);
+                new_socket(&recorder.completion_of(op));
+            }
+            let connected = recorder.completion_of(connect);
+            connected.expect(ASOCK_KIND_CONNECT, ASOCK_OK);
+            assert_eq!(recorder.completion_of(send).status, ASOCK_OK);
+            assert_eq!(text(&remote(last).expect("connected")), *host);
+            recorder.close_now(last);
+            recorder.close_now(listener);
         }
     });
 }

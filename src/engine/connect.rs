@@ -9,9 +9,13 @@ use crate::driver::{Outcome, Request, Token};
 use crate::foreign;
 use crate::handle::SLOTS;
 use crate::status::Status;
+use crate::sys::WOULD_BLOCK;
 
 /// The attempts of races are numbered behind the sockets, so that a driver can tell them apart.
 pub const FIRST_ATTEMPT: u32 = SLOTS;
+
+/// Ticks after which a listener is asked again whose queue was full and that does not tell of room.
+const AGAIN: u64 = 10;
 
 /// One attempt of a race.
 pub struct Attempt {
@@ -29,7 +33,9 @@ impl Engine {
             return false;
         };
         let given = self.sockets[index].given;
+        let rests = self.operations[id].due() != Tick::NEVER;
         match self.operations[id].payload.as_deref_mut() {
+            Some(Payload::Connect(_)) if rests => false, // It is tried again then.
             Some(Payload::Connect(address)) => {
                 *address = given.map_or(*address, |family| address.for_family(family));
                 let family = address.family();
@@ -280,6 +286,11 @@ impl Engine {
         };
         let fate = self.operations[id].fate.unwrap_or(Status::Canceled);
         match outcome {
+            Outcome::Failed(WOULD_BLOCK) if self.waits_for_room(id) => {
+                let due = Tick::of(Some(steps.now() + AGAIN));
+                let deadline = self.operations[id].deadline;
+                self.set_times(id, due, deadline);
+            }
             Outcome::Failed(_) if self.try_next(index, id, steps) => {}
             Outcome::Failed(error) => self.connect_failed(index, Fault::system(error), steps),
             Outcome::Canceled => self.connect_failed(index, Fault::of(fate), steps),
@@ -304,6 +315,16 @@ impl Engine {
                     self.finish(id, Fault::of(Status::AlreadyConnected));
                 }
             }
+        }
+    }
+
+    /// Whether a connect whose peer has no room goes on: over TCP the system waits by itself, over
+    /// unix sockets it does not.
+    fn waits_for_room(&self, id: u32) -> bool {
+        let operation = &self.operations[id];
+        match operation.payload.as_deref() {
+            Some(Payload::Connect(to)) => to.family() == Family::Unix && operation.fate.is_none(),
+            _ => false,
         }
     }
 
