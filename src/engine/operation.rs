@@ -386,6 +386,9 @@ impl Operation {
         self.payload = None;
         self.phase = Phase::Free;
         self.progress = 0;
+        // Whatever it stood in is no more.
+        self.next = NONE;
+        self.previous = NONE;
     }
 
     /// The socket that an accept has brought; 0 is none.

@@ -3,16 +3,89 @@
 
 use super::*;
 use crate::abi::{
-    ASOCK_INTERNAL, ASOCK_KIND_ACCEPT, ASOCK_KIND_RECEIVE, ASOCK_KIND_SEND, ASOCK_KIND_TIMER,
+    asock_result, ASOCK_INTERNAL, ASOCK_KIND_ACCEPT, ASOCK_KIND_RECEIVE, ASOCK_KIND_SEND,
+    ASOCK_KIND_TIMER,
 };
 use crate::foreign::{Buffer, HandleOut, Notify, UserData};
 use std::io::Write;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 fn collected(op: &mut u64) -> Notify {
     Notify {
         callback: None,
         user_data: UserData::NONE,
         op: HandleOut::of(op),
+    }
+}
+
+/// Has the first worker of a runtime make a mistake.
+fn mislead(runtime: u64) {
+    let seat = runtime_of(runtime).expect("it runs").seats[0];
+    let mut shared = seat.lock();
+    shared.mistaken = true;
+    seat.hand_over(shared);
+}
+
+static CALLS: AtomicUsize = AtomicUsize::new(0);
+
+extern "C" fn count(_: *const asock_result, _: *mut std::ffi::c_void) {
+    CALLS.fetch_add(1, Ordering::Release);
+}
+
+/// Also where several of them stand in one queue.
+#[test]
+fn after_a_panic_each_is_told_as_it_wanted() {
+    const COUNT: usize = 5;
+    let counted = || Notify {
+        callback: Some(count),
+        ..Notify::NONE
+    };
+    for delivery in [Delivery::OnWorker, Delivery::OnPoll] {
+        let config = Config {
+            delivery,
+            workers: 2,
+            ..Config::default()
+        };
+        let handle = start(&config).expect("it starts");
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let port = listener.local_addr().expect("it is bound").port();
+        let address = crate::address::Address::of_ipv4([127, 0, 0, 1].into(), port);
+        let socket = open(handle, Kind::Stream).expect("there is room");
+        let mut connect = 0;
+        let host = Host::Address(address);
+        begin_connect(socket, host, collected(&mut connect)).expect("begins");
+        wait(connect, -1).expect("it comes");
+        let mut bytes: Box<[u8]> = Box::new([0; 8]);
+        let before = CALLS.load(Ordering::Acquire);
+        for _ in 0..COUNT {
+            let room = Buffer::of_box(&mut bytes);
+            begin_receive(socket, room, 0, counted()).expect("begins");
+        }
+        mislead(handle);
+        let mut told: Vec<asock_result> = Vec::new();
+        if delivery == Delivery::OnPoll {
+            let mut next = |ms| poll(handle, ms, 2, &mut |_, result| told.push(result));
+            let mut left = COUNT + 1; // The connect, too.
+            while left > 0 {
+                let count = next(10_000).expect("it runs");
+                assert_ne!(count, 0, "{left} are not told");
+                left -= count;
+            }
+            assert_eq!(next(0), Ok(0));
+        }
+        assert_eq!(stop(handle), Ok(()));
+        let called = CALLS.load(Ordering::Acquire) - before;
+        match delivery {
+            Delivery::OnWorker => assert_eq!(called, COUNT),
+            Delivery::OnPoll => {
+                let receives = told.iter().filter(|one| one.kind == ASOCK_KIND_RECEIVE);
+                assert!(receives.clone().all(|one| one.status == ASOCK_INTERNAL));
+                assert_eq!(
+                    (receives.count(), told.len(), called),
+                    (COUNT, COUNT + 1, 0)
+                );
+            }
+        }
     }
 }
 
@@ -61,11 +134,7 @@ fn a_panic_on_a_worker_completes_everything() {
         listen(server, 0).expect("listens");
         begin_accept(server, collected(&mut accept)).expect("begins");
 
-        let seat = runtime_of(handle).expect("it runs").seats[0];
-        let mut shared = seat.lock();
-        shared.mistaken = true;
-        seat.hand_over(shared);
-
+        mislead(handle);
         for (op, kind) in [
             (receive, ASOCK_KIND_RECEIVE),
             (timer, ASOCK_KIND_TIMER),
