@@ -79,15 +79,14 @@ impl Engine {
                 socket.waits_for(Lane::Output),
                 socket.waits_for(Lane::Input),
             );
-            let closing = socket.closing;
             let moved =
                 output && self.pump_output(index, steps) || input && self.pump_input(index, steps);
             if !moved {
-                if closing {
-                    self.end_close(index, steps);
-                }
-                return;
+                break;
             }
+        }
+        if self.sockets[index].closing {
+            self.end_close(index, steps);
         }
     }
 
