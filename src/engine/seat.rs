@@ -531,7 +531,6 @@ impl Shared {
         engine.operations.give_back_all();
         let mut owing = Vec::new();
         self.operations.each_used(|id, state| {
-            state.marks.clear(Marks::BEGUN);
             if state.stage == Stage::Pending {
                 owing.push(id);
             }
