@@ -65,7 +65,7 @@ impl UringDriver {
 
     /// Where the answer is waited for by calls of our own, the question goes by one, too.
     pub(super) fn send_now(
-        &mut self,
+        &self,
         token: Token,
         descriptor: RawDescriptor,
         buffer: Buffer,
