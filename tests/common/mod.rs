@@ -69,8 +69,8 @@ pub fn config(delivery: u32) -> asock_runtime_config {
     }
 }
 
-/// What the tests' runtimes are started with where they do not care: the whole suite has its turn with
-/// workers that look before they sleep, too.
+/// What the tests' runtimes are started with where they do not care: `ASOCK_TEST_SPIN_US` has any test
+/// run with workers that look before they sleep, and CI does so with those that it concerns most.
 fn spin_us() -> u32 {
     let asked = std::env::var("ASOCK_TEST_SPIN_US");
     asked.map_or(0, |text| text.parse().expect("a number of microseconds"))
