@@ -1,6 +1,7 @@
 //! Ends that the application, a deadline or a stop decides: cancel, close, drain.
 
-use super::operation::{Fault, Flags, Kind, Phase, Queue, NONE};
+use super::operation::{Fault, Flags, Kind, Phase, NONE};
+use super::queue::Queue;
 use super::socket::{Engine, LaneState, Link, Socket, State, Steps};
 use crate::driver::{Lane, Token};
 use crate::status::Status;

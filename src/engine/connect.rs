@@ -1,7 +1,8 @@
 //! Connecting: one address on the socket's own descriptor, or a race between several, each on a
 //! descriptor of its own until one has won.
 
-use super::operation::{Fault, Flags, Kind, Payload, Phase, Queue, Tick};
+use super::operation::{Fault, Flags, Kind, Payload, Phase, Tick};
+use super::queue::Queue;
 use super::race::{interleave, Race};
 use super::socket::{Engine, State, Steps, Trouble};
 use crate::address::{Address, Family};

@@ -1,6 +1,6 @@
 //! The machinery of a worker. Pure: `socket` with `pump`, `request`, `arrival`, `accept`, `connect`,
-//! `transfer`, `abort`, `datagram` and `file`, which are the rules, on `operation`, `race`, `timer`,
-//! `arena` and `slots`; shared with the application's threads: `record`, `handover`, `pins`,
+//! `transfer`, `abort`, `datagram` and `file`, which are the rules, on `operation`, `queue`, `race`,
+//! `timer`, `arena` and `slots`; shared with the application's threads: `record`, `handover`, `pins`,
 //! `inbox`, `messages`, `calls`, `seat`, `population`, `delivery`; off the workers: `resolver` and
 //! `files`; and `worker`, which joins them, with `ports` for the steps that the rules take in the
 //! world, `prepared` for the descriptors that are made there, and `look` for how it waits.
@@ -25,6 +25,7 @@ pub mod population;
 mod ports;
 mod prepared;
 mod pump;
+mod queue;
 pub mod race;
 pub mod record;
 mod request;

@@ -9,9 +9,8 @@ use super::accept::Pause;
 use super::arena::Arena;
 use super::arrival::Arrival;
 use super::connect::Attempt;
-use super::operation::{
-    Chain, Fault, Flags, Kind, Operation, Operations, Payload, Phase, Queue, Tick, NONE,
-};
+use super::operation::{Fault, Flags, Kind, Operation, Operations, Payload, Phase, Tick, NONE};
+use super::queue::{Chain, Queue};
 use super::request::request_of;
 use super::timer::Wheel;
 use crate::address::{Address, Family};
