@@ -10,7 +10,8 @@
 use super::file::FileSend;
 use super::operation::Payload;
 use super::population::Leftover;
-use super::seat::{Seat, Service, Shared};
+use super::seat::Seat;
+use super::shared::{Service, Shared};
 use crate::driver::Outcome;
 use crate::foreign;
 use crate::log;

@@ -6,7 +6,7 @@
 use super::arena::OutOfMemory;
 use super::operation::{Fault, Payload, NONE};
 use super::record::{Marks, Stage};
-use super::seat::Shared;
+use super::shared::Shared;
 use super::socket::Engine;
 use crate::address::Address;
 use std::collections::HashMap;

@@ -1,9 +1,10 @@
 //! The machinery of a worker. Pure: `socket` with `pump`, `request`, `arrival`, `accept`, `connect`,
 //! `transfer`, `abort`, `datagram` and `file`, which are the rules, on `operation`, `queue`, `race`,
-//! `timer`, `arena` and `slots`; shared with the application's threads: `record`, `handover`, `pins`,
-//! `inbox`, `messages`, `calls`, `seat`, `population`, `delivery`; off the workers: `resolver` and
-//! `files`; and `worker`, which joins them, with `ports` for the steps that the rules take in the
-//! world, `prepared` for the descriptors that are made there, and `look` for how it waits.
+//! `timer`, `arena` and `slots`; shared with the application's threads: `seat` and, behind its lock,
+//! `shared`, with `record`, `handover`, `pins`, `inbox`, `messages` and `calls`, and `population`
+//! and `delivery`; off the workers: `resolver` and `files`; and `worker`, which joins them, with
+//! `ports` for the steps that the rules take in the world, `prepared` for the descriptors that are
+//! made there, and `look` for how it waits.
 
 mod abort;
 mod accept;
@@ -31,6 +32,7 @@ pub mod record;
 mod request;
 pub mod resolver;
 pub mod seat;
+pub mod shared;
 #[cfg(test)]
 mod simulation;
 pub mod slots;

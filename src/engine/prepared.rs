@@ -6,7 +6,7 @@ use super::operation::Fault;
 use super::population::Arriving;
 use super::ports::Ports;
 use super::record::Marks;
-use super::seat::Shared;
+use super::shared::Shared;
 use crate::address::Family;
 use crate::status::Status;
 use crate::sys::{outside, server, Descriptor, Kind, SysResult};

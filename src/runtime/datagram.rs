@@ -6,7 +6,8 @@ use super::submit::{
 use crate::abi;
 use crate::address::{Address, Family};
 use crate::engine::operation::{Begin, Flags, Kind, Payload};
-use crate::engine::seat::{Room, Seat, Shared};
+use crate::engine::seat::Seat;
+use crate::engine::shared::{Room, Shared};
 use crate::foreign::{AddressOut, Buffer, Notify};
 use crate::status::{Answer, Status};
 use crate::sys;

@@ -2,7 +2,8 @@
 
 use crate::engine::inbox::Event;
 use crate::engine::operation::{Kind, NONE};
-use crate::engine::seat::{Seat, Service};
+use crate::engine::seat::Seat;
+use crate::engine::shared::Service;
 use crate::engine::socket::Engine;
 
 /// The worker takes a few entries at a time. If it saw the drain before the last of them, those
