@@ -8,6 +8,7 @@
     reason = "entries of a ring hold raw pointers; each block says why they stay good"
 )]
 
+mod cancel;
 mod entry;
 mod guess;
 mod probe;
@@ -20,14 +21,13 @@ use super::table::Table;
 use super::{Done, Lane, Outcome, Request, Requests, Token, Waker};
 use crate::address::Address;
 use crate::status::OsError;
-use crate::sys::outside;
-use crate::sys::server::{self, Caller};
+use crate::sys::server::Caller;
 use crate::sys::socket as system;
 use crate::sys::{
     RawDescriptor, ReceiveFlags, SendFlags, SysResult, CANCELED, INTERRUPTED, NOT_SUPPORTED,
     OUT_OF_MEMORY, TIME_IS_OVER, WOULD_BLOCK,
 };
-use io_uring::types::{CancelBuilder, Fd, SubmitArgs, Timespec};
+use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{cqueue, opcode, squeue, IoUring};
 use std::time::Duration;
 
@@ -290,51 +290,6 @@ impl UringDriver {
         }
     }
 
-    pub fn cancel(&mut self, token: Token) -> Option<Outcome> {
-        if self.drop_parked(token) {
-            return Some(Outcome::Canceled);
-        }
-        if let Some(state) = self.states.get_mut(token.socket) {
-            state.marks |= bit_of(token.lane);
-        }
-        let entry = opcode::AsyncCancel::new(pack(token)).build();
-        if self.push(entry.user_data(CANCEL | pack(token))).is_err() {
-            self.note_missed(token);
-        }
-        None
-    }
-
-    /// A cancel has come to nothing. Where its lane is over meanwhile, that is as it should be.
-    fn note_missed(&mut self, token: Token) {
-        if let Some(state) = self.states.get_mut(token.socket) {
-            if state.is_canceled(token.lane) {
-                state.marks |= MISSED;
-                self.missed = true;
-            }
-        }
-    }
-
-    /// Tries the cancels again that came to nothing.
-    fn cancel_again(&mut self) {
-        if !std::mem::take(&mut self.missed) {
-            return;
-        }
-        // It is rare, so it may take a look at all of them; and it must not need memory.
-        let mut from = 0;
-        while let Some(socket) = self.states.find(from, |state| state.marks & MISSED != 0) {
-            from = socket + 1;
-            if let Some(state) = self.states.get_mut(socket) {
-                state.marks &= !MISSED;
-            }
-            for lane in [Lane::Output, Lane::Input] {
-                let state = self.states.get(socket);
-                if state.is_some_and(|state| state.is_canceled(lane)) {
-                    self.cancel(Token { socket, lane });
-                }
-            }
-        }
-    }
-
     pub fn wait(&mut self, timeout_ms: i32) -> SysResult<()> {
         self.unpark()?;
         self.ask(timeout_ms)
@@ -505,33 +460,6 @@ impl UringDriver {
         };
         let handed = self.hand_over(token, entry, Held::Poll);
         handed.err().map(Outcome::Failed)
-    }
-
-    /// Has the kernel let go of everything at once, after a panic.
-    pub fn abandon(&mut self) {
-        self.guess = Guess::default();
-        let everything = CancelBuilder::any();
-        let _ = self.ring.submitter().register_sync_cancel(None, everything);
-        // What still stands in the queue must not begin now that it is told to be over.
-        // SAFETY: no argument, and nothing that the kernel would keep.
-        let _ = unsafe {
-            let submitter = self.ring.submitter();
-            submitter.enter::<libc::sigset_t>(0, 0, GET_EVENTS, None)
-        };
-        // A connection that came and that nobody will be told of shall not stay open.
-        while let Some(completion) = self.ring.completion().next() {
-            let (data, result) = (completion.user_data(), completion.result());
-            let token = unpack(data);
-            let state = self.states.get(token.socket);
-            let lane = state.map(|state| state.lanes[token.lane as usize]);
-            let accepts = self.callers.iter().any(|own| own.0 == token.socket);
-            let ours = data & CANCEL == 0 && token.lane == Lane::Input;
-            if let (true, Some(Held::Request), Ok(number)) =
-                (ours && accepts, lane, usize::try_from(result))
-            {
-                drop(outside::claim(server::accepted(number)));
-            }
-        }
     }
 }
 
