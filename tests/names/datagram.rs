@@ -10,8 +10,14 @@ use asock::*;
 #[test]
 fn the_first_address_that_fits_the_socket_is_the_peer() {
     within(Setup::default(), |world| {
-        world.answers("both.test", Answer::addresses(&["::1", "127.0.0.1"]));
-        world.answers("none.test", Answer::addresses(&["::1", "::2"]));
+        // Connects by a name, with a send behind it, which waits for the name: it is answered only then.
+        let begin = |recorder: &Recorder, socket, port, name: &str, addresses: &[&str]| {
+            world.answers(name, Answer::Held);
+            let connect = recorder.connect_to(socket, name, port);
+            let send = recorder.send(socket, &Memory::of(b"hello"), 0);
+            world.answers(name, Answer::addresses(addresses));
+            (connect, send)
+        };
         on_both(|runtime| {
             let recorder = runtime.recorder();
             let (_peer, peer_address) = plain("127.0.0.1");
@@ -26,9 +32,8 @@ fn the_first_address_that_fits_the_socket_is_the_peer() {
                 (ipv4, format!("127.0.0.1:{port}")),
                 (sent, format!("127.0.0.1:{port}")),
             ] {
-                let connect = recorder.connect_to(socket, "both.test", port);
-                // It waits for the name.
-                let send = recorder.send(socket, &Memory::of(b"hello"), 0);
+                let both = ["::1", "127.0.0.1"];
+                let (connect, send) = begin(&recorder, socket, port, "both.test", &both);
                 let connected = recorder.completion_of(connect);
                 connected.expect(ASOCK_KIND_CONNECT, ASOCK_OK);
                 recorder
@@ -38,8 +43,8 @@ fn the_first_address_that_fits_the_socket_is_the_peer() {
             }
             // Where none fits, all that has waited hears of it, and the peer is who it was.
             let before = local(ipv4);
-            let connect = recorder.connect_to(ipv4, "none.test", port);
-            let send = recorder.send(ipv4, &Memory::of(b"hello"), 0);
+            let neither = ["::1", "::2"];
+            let (connect, send) = begin(&recorder, ipv4, port, "none.test", &neither);
             let send = recorder.completion_of(send);
             send.expect(ASOCK_KIND_SEND, ASOCK_NOT_SUPPORTED);
             let failed = recorder.completion_of(connect);
