@@ -2,6 +2,8 @@
 
 Usage: async_client.py HOST PORT
 
+The first step that fails ends it, with what went wrong.
+
 .NET keeps the socket and the text so far in a StateObject that goes from callback to callback; so does this. Where the
 sample blocks its main thread on a ManualResetEvent, this uses threading.Event.
 """
@@ -10,6 +12,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from typing import Optional
 
 import asock
 
@@ -20,6 +23,7 @@ class StateObject:
     def __init__(self, work_socket: asock.Socket) -> None:
         self.work_socket = work_socket
         self.text = bytearray()
+        self.error: Optional[OSError] = None
 
 
 connect_done = threading.Event()
@@ -28,21 +32,21 @@ receive_done = threading.Event()
 
 
 def connect_callback(result: asock.AsyncResult[None]) -> None:
-    client: asock.Socket = result.state.work_socket
+    state: StateObject = result.state
     try:
-        client.end_connect(result)
-        print(f"Socket connected to {client.remote_address}")
+        state.work_socket.end_connect(result)
+        print(f"Socket connected to {state.work_socket.remote_address}")
     except OSError as error:
-        print(error)
+        state.error = error
     connect_done.set()
 
 
 def send_callback(result: asock.AsyncResult[int]) -> None:
-    client: asock.Socket = result.state.work_socket
+    state: StateObject = result.state
     try:
-        print(f"Sent {client.end_send(result)} bytes to server.")
+        print(f"Sent {state.work_socket.end_send(result)} bytes to server.")
     except OSError as error:
-        print(error)
+        state.error = error
     send_done.set()
 
 
@@ -56,8 +60,14 @@ def receive_callback(result: asock.AsyncResult[bytes]) -> None:
             state.work_socket.begin_receive(256, receive_callback, state)
             return
     except OSError as error:
-        print(error)
+        state.error = error
     receive_done.set()
+
+
+def wait_for(done: threading.Event, state: StateObject) -> None:
+    done.wait()
+    if state.error is not None:
+        sys.exit(str(state.error))
 
 
 def start_client(host: str, port: int) -> None:
@@ -65,14 +75,14 @@ def start_client(host: str, port: int) -> None:
         state = StateObject(client)
 
         client.begin_connect(host, port, connect_callback, state)
-        connect_done.wait()
+        wait_for(connect_done, state)
 
         client.begin_send(b"This is a test<EOF>", send_callback, state)
-        send_done.wait()
+        wait_for(send_done, state)
 
         client.begin_receive(256, receive_callback, state)
         client.shutdown(asock.Shutdown.SEND)  # The sample's server closes after <EOF>; other servers at the end.
-        receive_done.wait()
+        wait_for(receive_done, state)
 
         print(f"Response received : {state.text.decode()}")
 

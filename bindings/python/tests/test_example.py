@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import random
 import re
@@ -13,20 +14,24 @@ import sys
 import unittest
 from typing import List
 
-from .support import LIMIT, PACKAGE, echo, eventually, run, serving
+from .support import LIMIT, PACKAGE, closed_port, echo, eventually, resetting, run, serving
 
 
 class Examples(unittest.TestCase):
+    @staticmethod
+    def async_client(host: str, port: int) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [sys.executable, str(PACKAGE / "examples" / "async_client.py"), host, str(port)],
+            env={**os.environ, "PYTHONPATH": str(PACKAGE)},
+            capture_output=True,
+            text=True,
+            timeout=LIMIT,
+            check=False,
+        )
+
     def test_async_client(self) -> None:
         with serving(echo) as (host, port):
-            done = subprocess.run(
-                [sys.executable, str(PACKAGE / "examples" / "async_client.py"), host, str(port)],
-                env={**os.environ, "PYTHONPATH": str(PACKAGE)},
-                capture_output=True,
-                text=True,
-                timeout=LIMIT,
-                check=False,
-            )
+            done = self.async_client(host, port)
         self.assertEqual((done.returncode, done.stderr), (0, ""))
         self.assertEqual(
             done.stdout,
@@ -34,6 +39,16 @@ class Examples(unittest.TestCase):
             "Sent 19 bytes to server.\n"
             "Response received : This is a test<EOF>\n",
         )
+
+    def test_async_client_says_what_went_wrong(self) -> None:
+        port = closed_port()
+        done = self.async_client("127.0.0.1", port)
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        self.assertEqual(done.stderr, f"[Errno {errno.ECONNREFUSED}] connect to 127.0.0.1:{port}: connection refused\n")
+        with serving(resetting) as address:
+            done = self.async_client(*address)
+        self.assertEqual(done.returncode, 1)
+        self.assertRegex(done.stderr, r"\A\[Errno \d+\] .+\n\Z")
 
     def test_echo_server(self) -> None:
         command = [sys.executable, "-W", "error", str(PACKAGE / "examples" / "echo_server.py"), "127.0.0.1", "0"]
