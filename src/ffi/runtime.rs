@@ -108,9 +108,10 @@ pub unsafe extern "C" fn asock_runtime_stats(
 /// At the limit, or woken by `asock_wake`, it gives ASOCK_OK and a count of 0. After a drain, once all is handed out,
 /// ASOCK_STOPPED. `results` and `count` are written on ASOCK_OK only and are the caller's.
 ///
-/// Any thread, but one at a time in poll and dispatch of a runtime: a second gives ASOCK_INVALID_STATE. Inside a
-/// dispatched callback: ASOCK_WOULD_DEADLOCK. Other returns: ASOCK_BAD_HANDLE; ASOCK_FORKED; ASOCK_INVALID_ARGUMENT for
-/// NULL, a capacity of 0 or a `timeout_ms` below -1; ASOCK_INVALID_STATE on a runtime that delivers on its worker.
+/// Any thread, but one at a time in poll and dispatch of a runtime: a second gives ASOCK_INVALID_STATE. Inside any
+/// callback, dispatched or on a worker, whatever its runtime and also with a limit of 0: ASOCK_WOULD_DEADLOCK. Other
+/// returns: ASOCK_BAD_HANDLE; ASOCK_FORKED; ASOCK_INVALID_ARGUMENT for NULL, a capacity of 0 or a `timeout_ms` below -1;
+/// ASOCK_INVALID_STATE on a runtime that delivers on its worker.
 #[no_mangle]
 pub unsafe extern "C" fn asock_poll(
     runtime: asock_runtime,
@@ -145,9 +146,10 @@ pub unsafe extern "C" fn asock_poll(
 /// At the limit, or woken by `asock_wake`, it gives ASOCK_OK and a count of 0. After a drain, once all is handed out,
 /// ASOCK_STOPPED. `count` is written on ASOCK_OK only.
 ///
-/// Any thread, but one at a time in poll and dispatch of a runtime: a second gives ASOCK_INVALID_STATE. Inside a
-/// dispatched callback: ASOCK_WOULD_DEADLOCK. Other returns: ASOCK_BAD_HANDLE; ASOCK_FORKED; ASOCK_INVALID_ARGUMENT for
-/// NULL or a `timeout_ms` below -1; ASOCK_INVALID_STATE on a runtime that delivers on its worker.
+/// Any thread, but one at a time in poll and dispatch of a runtime: a second gives ASOCK_INVALID_STATE. Inside any
+/// callback, dispatched or on a worker, whatever its runtime and also with a limit of 0: ASOCK_WOULD_DEADLOCK. Other
+/// returns: ASOCK_BAD_HANDLE; ASOCK_FORKED; ASOCK_INVALID_ARGUMENT for NULL or a `timeout_ms` below -1;
+/// ASOCK_INVALID_STATE on a runtime that delivers on its worker.
 #[no_mangle]
 pub unsafe extern "C" fn asock_dispatch(
     runtime: asock_runtime,
