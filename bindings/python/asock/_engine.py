@@ -46,7 +46,10 @@ class Engine:
         handle = c_uint64()
         status = _abi.library.asock_runtime_start(byref(config), byref(handle))
         if status != Status.OK:
-            raise error_of(status, "start a runtime")
+            advice = None
+            if status == Status.NOT_SUPPORTED:
+                advice = "there is no such backend here as `backend`, or the environment variable ASOCK_BACKEND, asks for"
+            raise error_of(status, "start a runtime", advice=advice)
         self.handle = handle.value
         self.stopped = False
         # At exit, and in the child after a fork, no callback starts any more. At exit nothing completes either: the
