@@ -63,8 +63,10 @@
  * Several sends and several receives may be pending on one socket. They take effect in the order begun, each
  * direction for itself, and their successes complete in that order; one that is canceled or times out completes at
  * once, out of turn. An operation on a socket that was never connected completes with ASOCK_NOT_CONNECTED; one that
- * is begun while a connect is pending waits for it. A broken pipe is ASOCK_SHUT_DOWN after an own shutdown, else
- * ASOCK_CONNECTION_RESET; once one operation has reported a reset, every later one does.
+ * is begun while a connect is pending waits for it, and has its status if it fails. A connect may fail before the next
+ * call is made, which then finds a socket that was never connected: why, only the connect's own completion tells. A
+ * broken pipe is ASOCK_SHUT_DOWN after an own shutdown, else ASOCK_CONNECTION_RESET; once one operation has reported a
+ * reset, every later one does.
  *
  *
  * DELIVERY
