@@ -162,7 +162,8 @@ pub unsafe extern "C" fn asock_begin_receive(
 ///
 /// With no flag like `asock_close`: what is queued is dropped. ASOCK_CLOSE_DRAIN: what is queued is sent first, while
 /// pending receives end at once. ASOCK_CLOSE_RESET: the connection is reset (RST). A draining close that is met by a drain,
-/// a stop, `asock_cancel` or a deadline drops its queue, closes, and completes with that status.
+/// a stop, `asock_cancel` or a deadline drops its queue, closes, and completes with that status. Every other close
+/// completes with ASOCK_OK, also where a send that it waited for has failed: that is in the send's own completion.
 ///
 /// `callback`, `user_data` and `op`, threads, and what every `asock_begin_...` returns: see "Operations" above; on any
 /// status but ASOCK_OK the socket stays open. Also returns ASOCK_INVALID_ARGUMENT for an unknown flag or both.

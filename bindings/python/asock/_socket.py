@@ -228,7 +228,8 @@ class Socket(Transfers):
         return self._ended(result, _abi.ASOCK_KIND_ACCEPT, "end_accept")
 
     def end_close(self, result: AsyncResult[None]) -> None:
-        """Waits until a `begin_close` is over, and raises if it could not send what was queued."""
+        """Waits until a `begin_close` is over, and raises if it was cut short: canceled, past its limit, or stopped.
+        Whether the peer's reset cut what was queued, the sends tell."""
         self._ended(result, _abi.ASOCK_KIND_CLOSE, "end_close")
 
     def shutdown(self, how: int = Shutdown.BOTH) -> None:
