@@ -26,6 +26,8 @@ BATCH = 256
 
 # A wait in C is not interrupted by signals, so where it may be the main thread's it is cut into slices: Ctrl-C works.
 _SLICE_S = 0.1
+# How long a descriptor stays readable, at least, for a loop on another thread to see it.
+_SHOWN_S = 0.01
 # How long the exit of the interpreter waits for a callback that is running.
 _EXIT_S = 1.0
 
@@ -243,6 +245,8 @@ class PollEngine(Engine):
         self._turn = threading.Condition(self._lock)
         self._pulling = False
         self._woken = False
+        # Whether a loop may watch the descriptor.
+        self.watched = False
         # Held by the thread that polls or stops: callbacks run on one thread at a time.
         self._poller = threading.Lock()
         self._poller_thread = 0
@@ -262,6 +266,14 @@ class PollEngine(Engine):
                 if self._pulling:
                     self._turn.wait(left)
                     continue
+                if left > 0 and (self.ready or self._woken) and self.watched:
+                    # The next look takes the wake that makes the descriptor readable: it waits until a loop may have seen
+                    # it, and then only looks, so that callbacks do not have to wait for the end of this.
+                    self._show()
+                    self._turn.wait(min(left, _SHOWN_S))
+                    left = 0.0
+                    if self._pulling:
+                        continue
                 self._pulling = True
             try:
                 status = self.pull(_check.milliseconds(left))

@@ -125,7 +125,9 @@ class Runtime:
         `loop.add_reader(runtime, runtime.poll)`. It is the library's own: only wait for it, and take it out of the loop
         (`loop.remove_reader(runtime)`) before the runtime is stopped, which closes it."""
         number = c_int64()
-        status = _abi.library.asock_poll_fd(self._polled("fileno").handle, byref(number))
+        engine = self._polled("fileno")
+        engine.watched = True
+        status = _abi.library.asock_poll_fd(engine.handle, byref(number))
         if status != Status.OK:
             raise error_of(self._started.cause(status), "fileno")
         return int(number.value)

@@ -103,6 +103,24 @@ class Callbacks(unittest.TestCase):
             self.assertFalse(readable())
             self.assertEqual(called, results)
 
+    def test_the_descriptor_is_readable_though_another_thread_waits(self) -> None:
+        """It takes what has ended for the loop that watches, and may go on to wait for long."""
+        with serving(silent) as address, asock.Runtime(threaded=False) as runtime:
+            with asock.Socket(runtime) as client, asock.Socket(runtime) as other:
+                client.end_connect(client.begin_connect(*address))
+                slow = client.begin_receive(1)
+                self.assertFalse(select.select([runtime], [], [], 0)[0])
+                thread = threading.Thread(target=slow.wait)
+                thread.start()
+                quick = other.begin_receive(1, lambda _: None)
+                self.assertTrue(eventually(lambda: quick.is_completed))
+                self.assertTrue(select.select([runtime], [], [], LIMIT)[0])
+                self.assertEqual(runtime.poll(), 1)
+                self.assertFalse(slow.is_completed)
+                slow.cancel()
+                thread.join(LIMIT)
+                self.assertFalse(thread.is_alive())
+
     def test_a_poll_that_was_woken_before_takes_what_has_ended(self) -> None:
         with asock.Runtime(threaded=False) as runtime, asock.Socket(runtime) as client:
             result = client.begin_receive(1, lambda _: None)
