@@ -15,6 +15,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv6Addr, TcpListener, TcpStream};
 use std::os::unix::net::UnixListener;
 use std::ptr::null_mut;
+use std::sync::Arc;
 
 #[test]
 fn a_refusal_is_always_a_completion() {
@@ -75,6 +76,46 @@ fn after_a_refusal_the_handle_connects_with_its_options() {
         let mut room = [0; 5];
         peer.read_exact(&mut room).expect("connected");
         assert_eq!(&room, b"there");
+    });
+}
+
+/// The failure is known in its own callback: what is begun there belongs to the next connect, though what waited for the
+/// failed one is still to be told.
+#[test]
+fn a_callback_may_connect_again() {
+    const BEHIND: usize = 300;
+    let (refused, echo) = (Refused::new(), Peer::echo());
+    let port = echo.port();
+    on_both(|runtime| {
+        let socket = runtime.open();
+        let (later, room) = (runtime.recorder(), Memory::new(5));
+        let (inner, of_callback) = (Arc::clone(&later), room.clone());
+        let recorder = runtime.recorder_with(move |result| {
+            if result.kind == ASOCK_KIND_CONNECT {
+                inner.connect(socket, port);
+                inner.send(socket, &Memory::of(b"fresh"), 0);
+                inner.receive(socket, &of_callback, ASOCK_RECEIVE_ALL);
+            }
+        });
+        let held = Held::new(&runtime);
+        recorder.connect(socket, refused.port());
+        let byte = Memory::of(b"-");
+        for _ in 0..BEHIND {
+            recorder.send(socket, &byte, 0);
+        }
+        held.release();
+        let all = recorder.wait_for(1 + BEHIND);
+        all[0].expect(ASOCK_KIND_CONNECT, ASOCK_CONNECTION_REFUSED);
+        let failed = all
+            .iter()
+            .filter(|one| one.status == ASOCK_CONNECTION_REFUSED);
+        let late = all.iter().filter(|one| one.status == ASOCK_NOT_CONNECTED);
+        assert_eq!(failed.count() + late.count(), all.len());
+        let kinds = [ASOCK_KIND_CONNECT, ASOCK_KIND_SEND, ASOCK_KIND_RECEIVE];
+        for (completion, kind) in later.wait_for(3).iter().zip(kinds) {
+            completion.expect(kind, ASOCK_OK);
+        }
+        assert_eq!(room.bytes(), b"fresh");
     });
 }
 

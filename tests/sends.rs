@@ -65,6 +65,66 @@ fn a_cut_send_takes_those_behind_it_with_it() {
     }
 }
 
+/// The end of a cut send is known in its own callback, and what is begun there goes on, though those behind the cut one are
+/// still to be told.
+#[test]
+fn what_is_begun_in_the_callback_of_a_cut_send_goes_on() {
+    const BEHIND: usize = 300;
+    for (status, cut) in CUTS {
+        on_both(|runtime| {
+            let (socket, mut peer) = narrow_pair(&runtime);
+            let later = runtime.recorder();
+            let inner = Arc::clone(&later);
+            let recorder = runtime.recorder_with(move |result| {
+                if result.bytes > 0 {
+                    inner.send(socket, &Memory::of(b"after"), 0);
+                }
+            });
+            let big = send_big(&recorder, socket);
+            let byte = Memory::of(b"-");
+            for _ in 0..BEHIND {
+                recorder.send(socket, &byte, 0);
+            }
+            cut(big);
+            let all = recorder.wait_for(1 + BEHIND);
+            assert_eq!((all[0].op, all[0].status), (big, status));
+            let told = |one: &Completion| (one.status, one.bytes) == (status, 0);
+            assert!(all[1..].iter().all(told));
+            assert!(read_exactly(&mut peer, all[0].bytes) == pattern(all[0].bytes));
+            assert_eq!(read_exactly(&mut peer, 5), b"after");
+            assert_eq!(later.wait_for(1)[0].status, ASOCK_OK);
+            assert_eq!(get(socket, ASOCK_OPTION_SEND_QUEUED), Ok(0));
+        });
+    }
+}
+
+/// Of a copy, too, `bytes` tells what has left; the rest of it is gone, and counts no more.
+#[test]
+fn a_copy_that_is_cut_is_counted_like_any_other() {
+    on_both(|runtime| {
+        let recorder = runtime.recorder();
+        let (socket, mut peer) = narrow_pair(&runtime);
+        let data = Memory::of(&pattern(BIG));
+        let op = recorder.send(socket, &data, ASOCK_SEND_COPY);
+        let behind = recorder.send(socket, &Memory::of(b"behind"), ASOCK_SEND_COPY);
+        until("a part is sent", || {
+            get(socket, ASOCK_OPTION_SEND_QUEUED) < Ok(BIG as i64)
+        });
+        assert_eq!(asock_cancel(op), ASOCK_OK);
+        let completion = recorder.completion_of(op);
+        completion.expect(ASOCK_KIND_SEND, ASOCK_CANCELED);
+        assert!(completion.bytes > 0 && completion.bytes < BIG);
+        assert_eq!(completion.buffer, data.pointer());
+        assert_eq!(recorder.completion_of(behind).status, ASOCK_CANCELED);
+        assert_eq!(get(socket, ASOCK_OPTION_SEND_QUEUED), Ok(0));
+        assert_eq!(runtime.stats().bytes_sent, completion.bytes as u64);
+        let after = recorder.send(socket, &Memory::of(b"after"), 0);
+        assert!(read_exactly(&mut peer, completion.bytes) == pattern(completion.bytes));
+        assert_eq!(read_exactly(&mut peer, 5), b"after");
+        assert_eq!(recorder.completion_of(after).status, ASOCK_OK);
+    });
+}
+
 #[test]
 fn a_send_that_has_not_begun_to_leave_goes_alone() {
     for (status, cut) in CUTS {
