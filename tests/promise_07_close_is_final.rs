@@ -402,6 +402,29 @@ fn a_draining_close_ends_early_with_the_status_of_what_met_it() {
     }
 }
 
+/// The peer may end a draining close as well: the sends say how, and the socket is closed as was asked for.
+#[test]
+fn a_draining_close_is_over_when_the_peer_resets() {
+    on_both(|runtime| {
+        let (socket, peer) = pair(&runtime);
+        let recorder = runtime.recorder();
+        let sends = [0; 2].map(|_| recorder.send(socket, &Memory::new(LARGE), 0));
+        let close = recorder.close(socket, ASOCK_CLOSE_DRAIN);
+        until("the buffers are full", || {
+            runtime.stats().operations_pending == 3
+        });
+        reset(peer);
+        let completions = recorder.wait_for(3);
+        for (completion, op) in completions.iter().zip(sends) {
+            assert_eq!(completion.op, op);
+            completion.expect(ASOCK_KIND_SEND, ASOCK_CONNECTION_RESET);
+        }
+        assert_eq!(completions[2].op, close);
+        completions[2].expect(ASOCK_KIND_CLOSE, ASOCK_OK);
+        assert_eq!(runtime.stats().sockets_open, 0);
+    });
+}
+
 #[test]
 fn a_drained_runtime_refuses_begin_close_but_never_close() {
     on_both(|runtime| {

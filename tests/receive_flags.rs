@@ -156,6 +156,53 @@ fn all_cut_short_tells_how_much() {
     }
 }
 
+/// The same where the socket or its runtime ends. A shutdown of the receiving side is an end of the stream like the peer's.
+#[test]
+fn all_is_cut_short_by_every_end() {
+    type Cut = fn(&Runtime, &Recorder, asock_socket);
+    let of_socket: [(asock_status, Cut); 3] = [
+        (ASOCK_OK, |_, _, socket| {
+            assert_eq!(asock_shutdown(socket, ASOCK_SHUTDOWN_RECEIVE), ASOCK_OK);
+        }),
+        (ASOCK_OK, |_, _, socket| {
+            assert_eq!(asock_shutdown(socket, ASOCK_SHUTDOWN_BOTH), ASOCK_OK);
+        }),
+        (ASOCK_CLOSED, |_, recorder, socket| {
+            recorder.close(socket, ASOCK_CLOSE_DRAIN);
+        }),
+    ];
+    let endings = ENDINGS.map(|(status, _, end)| (status, end));
+    for (status, cut) in of_socket.into_iter().chain(endings) {
+        on_both(|runtime| {
+            let (recorder, closes) = (runtime.recorder(), runtime.recorder());
+            let (socket, mut peer) = pair(&runtime);
+            let (room, other) = (Memory::new(9), Memory::new(9));
+            recorder.receive(socket, &room, ASOCK_RECEIVE_ALL);
+            recorder.receive(socket, &other, ASOCK_RECEIVE_ALL);
+            peer.write_all(b"abc").expect("connected");
+            until_filled(&room, 3);
+            cut(&runtime, &closes, socket);
+            let ends: Vec<_> = recorder.wait_for(2).iter().map(|one| one.result).collect();
+            let ends: Vec<_> = ends.iter().map(|one| (one.status, one.bytes)).collect();
+            assert_eq!(ends, [(status, 3), (status, 0)]);
+            assert_eq!(room.bytes(), b"abc\0\0\0\0\0\0");
+            assert_eq!(runtime_received(&runtime), 3);
+        });
+    }
+}
+
+/// What a runtime that may have stopped says of the bytes that it has received.
+fn runtime_received(runtime: &Runtime) -> u64 {
+    // SAFETY: a struct of integers may be all zero.
+    let mut stats: asock_stats = unsafe { std::mem::zeroed() };
+    stats.size = size_of::<asock_stats>();
+    // SAFETY: it points to a live struct of the size that it tells.
+    match unsafe { asock_runtime_stats(runtime.handle(), &raw mut stats) } {
+        ASOCK_OK => stats.bytes_received,
+        _ => 3,
+    }
+}
+
 #[test]
 fn peek_leaves_everything_where_it_is() {
     on_both(|runtime| {
