@@ -8,6 +8,7 @@ use asock::*;
 use common::calls::*;
 use common::*;
 use std::io::{Read, Write};
+use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -166,6 +167,43 @@ fn a_deadline_replaces_the_time_out_option() {
         let completion = recorder.completion_of(endless);
         completion.expect(ASOCK_KIND_CONNECT, ASOCK_CANCELED);
         true
+    });
+}
+
+/// A socket whose system gives up a connect after a moment already, where it has such a limit.
+fn impatient() -> OwnedFd {
+    let (of, kind) = (libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_CLOEXEC);
+    // SAFETY: the call takes no pointer.
+    let number = unsafe { libc::socket(of, kind, 0) };
+    assert!(number >= 0);
+    let limit_ms: libc::c_int = 50;
+    // SAFETY: an open descriptor, and a value of the option's type and size.
+    let answer = unsafe {
+        let (value, length) = ((&raw const limit_ms).cast(), size_of_val(&limit_ms));
+        let (level, name) = (libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT);
+        libc::setsockopt(number, level, name, value, length as libc::socklen_t)
+    };
+    assert_eq!(answer, 0);
+    // SAFETY: it is ours.
+    unsafe { OwnedFd::from_raw_fd(number) }
+}
+
+/// The system's own limit reads like ours, but for its number; what waited says the same.
+#[test]
+fn the_systems_own_time_out_has_its_number() {
+    let hole = BlackHole::new();
+    on_both(|runtime| {
+        let recorder = runtime.recorder();
+        let mut socket = 0;
+        let number = i64::from(impatient().into_raw_fd());
+        // SAFETY: `socket` may be written.
+        let adopted = unsafe { asock_adopt(runtime.handle(), number, &raw mut socket) };
+        assert_eq!(adopted, ASOCK_OK);
+        let ops = begin_all(&recorder, socket, hole.port());
+        check_all(&recorder, &ops, ASOCK_TIMED_OUT);
+        let completion = recorder.completion_of(ops[0]);
+        assert_eq!(completion.os_error, libc::ETIMEDOUT);
+        check_usable(&runtime, socket);
     });
 }
 
