@@ -87,6 +87,14 @@ impl Buffer {
         self.length == 0
     }
 
+    /// The first `most` bytes, or as many as there are.
+    pub fn first(&self, most: usize) -> Buffer {
+        Buffer {
+            pointer: self.pointer,
+            length: self.length.min(most),
+        }
+    }
+
     /// What is left after the first `from` bytes.
     pub fn part(&self, from: usize) -> Buffer {
         let from = from.min(self.length);

@@ -5,6 +5,7 @@ mod common;
 
 use asock::*;
 use common::calls::*;
+use common::memory::pattern;
 use common::*;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -342,6 +343,32 @@ fn a_peek_at_the_urgent_byte_waits() {
             assert_eq!(recorder.take_bytes(socket, 3), b"abc");
         }
     });
+}
+
+/// However a send is cut up on its way, its last byte is the urgent one, and no other is missing in the stream.
+#[test]
+fn a_long_send_has_one_urgent_byte() {
+    let bytes = pattern(BIG);
+    for (sort, flags) in [(0, 0), (0, ASOCK_SEND_COPY), (1, 0), (1, ASOCK_SEND_COPY)] {
+        on_both(|runtime| {
+            let recorder = runtime.recorder();
+            let (socket, mut peer) = narrow_pair(&runtime);
+            let flags = flags | ASOCK_SEND_OUT_OF_BAND;
+            let op = match sort {
+                0 => recorder.send(socket, &Memory::of(&bytes), flags),
+                _ => recorder.send_pieces(socket, &pieces::cut(&bytes, &[BIG / 2, 1]), flags),
+            };
+            files::wait_stuck(&runtime, socket, BIG);
+            let stream = read_exactly(&mut peer, BIG - 1);
+            assert!(stream == bytes[..BIG - 1]);
+            let completion = recorder.completion_of(op);
+            assert_eq!((completion.status, completion.bytes), (ASOCK_OK, BIG));
+            assert_eq!(asock_shutdown(socket, ASOCK_SHUTDOWN_SEND), ASOCK_OK);
+            let mut rest = Vec::new();
+            peer.read_to_end(&mut rest).expect("an end");
+            assert_eq!(rest, b"");
+        });
+    }
 }
 
 #[test]

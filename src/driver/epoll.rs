@@ -469,15 +469,15 @@ fn attempt(
                 state.received(bytes, emptied);
             })
         }
-        Request::SendMessage {
-            message,
-            more,
-            out_of_band,
-        } => system::send_message(descriptor, message, SendFlags { more, out_of_band }).inspect(
-            |&bytes| {
+        Request::SendMessage { message, more } => {
+            let flags = SendFlags {
+                more,
+                ..SendFlags::default()
+            };
+            system::send_message(descriptor, message, flags).inspect(|&bytes| {
                 state.known.set(Known::WRITABLE, bytes == message.asked());
-            },
-        ),
+            })
+        }
         Request::ReceiveMessage { message, peek } => {
             let flags = ReceiveFlags {
                 peek,

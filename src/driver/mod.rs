@@ -90,7 +90,6 @@ pub enum Request<'a> {
     SendMessage {
         message: &'a Message,
         more: bool,
-        out_of_band: bool,
     },
     ReceiveMessage {
         message: &'a Message,

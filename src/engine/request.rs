@@ -5,6 +5,8 @@ use super::operation::{Flags, Kind, Operation, Payload};
 use super::socket::{Engine, State};
 use crate::address::Address;
 use crate::driver::{Lane, Request, Token};
+use crate::foreign::Buffer;
+use crate::sys::Message;
 
 impl Engine {
     /// The request that the driver has, or is to have, for a lane.
@@ -53,10 +55,14 @@ pub(super) fn request_of(operation: &Operation) -> Request<'_> {
         (Kind::Receive | Kind::ReceiveFrom, Some(Payload::Message(message))) => {
             Request::ReceiveMessage { message, peek }
         }
+        (Kind::Send, payload) if flags.has(Flags::OUT_OF_BAND) => {
+            let pieces = payload.and_then(Payload::message);
+            let piece = pieces.map_or(rest, Message::piece);
+            urgent(piece, rest.len(), flags.has(Flags::MORE))
+        }
         (Kind::Send | Kind::SendTo, Some(Payload::Message(message))) => Request::SendMessage {
             message,
             more: flags.has(Flags::MORE),
-            out_of_band: flags.has(Flags::OUT_OF_BAND),
         },
         (Kind::Receive, _) => Request::Receive {
             buffer: rest,
@@ -67,7 +73,18 @@ pub(super) fn request_of(operation: &Operation) -> Request<'_> {
         _ => Request::Send {
             buffer: rest,
             more: flags.has(Flags::MORE),
-            out_of_band: flags.has(Flags::OUT_OF_BAND),
+            out_of_band: false,
         },
+    }
+}
+
+/// What goes next of a send whose last byte is urgent: that byte goes by itself. Of whatever the
+/// system takes at once it would mark the last byte, and the stream of the peer would lack it.
+fn urgent(piece: Buffer, left: usize, more: bool) -> Request<'static> {
+    let is_last = left == 1;
+    Request::Send {
+        buffer: piece.first(left - usize::from(!is_last)),
+        more: more || !is_last,
+        out_of_band: is_last,
     }
 }

@@ -17,12 +17,11 @@ pub(super) fn poll(fd: Fd, lane: Lane) -> squeue::Entry {
 /// The entry for a message, whose header is made anew each time.
 pub(super) fn message(fd: Fd, request: Request<'_>) -> SysResult<squeue::Entry> {
     Ok(match request {
-        Request::SendMessage {
-            message,
-            more,
-            out_of_band,
-        } => {
-            let flags = SendFlags { more, out_of_band };
+        Request::SendMessage { message, more } => {
+            let flags = SendFlags {
+                more,
+                ..SendFlags::default()
+            };
             opcode::SendMsg::new(fd, message.outgoing()?)
                 .flags(flags.bits() as u32)
                 .build()
