@@ -172,8 +172,10 @@ pub extern "C" fn asock_shutdown(socket: asock_socket, how: u32) -> asock_status
 
 /// Closes a socket. The handle is stale when this returns. Pending operations complete with ASOCK_CLOSED, soon, through
 /// the usual delivery; an operation that had ended before keeps its own result. Queued sends are dropped, then the peer
-/// sees the end of the stream, or a reset if ASOCK_OPTION_LINGER_S is 0. Their buffers are the caller's again with their
-/// completions, not before. To know when all is over, or to send what is queued first, use `asock_begin_close`.
+/// sees the end of the stream, or a reset if ASOCK_OPTION_LINGER_S is 0. It is also a reset, as with every TCP program, where
+/// bytes have arrived that nobody has received; then what the peer has not got yet is lost, after a draining close too.
+/// Buffers are the caller's again with their completions, not before. To know when all is over, or to send what is queued
+/// first, use `asock_begin_close`.
 ///
 /// Any thread, also inside a callback; never waits, neither for the network nor for a callback, and is never refused by a
 /// drain. Returns ASOCK_OK; ASOCK_BAD_HANDLE, also for a socket that is closed already; ASOCK_FORKED.
