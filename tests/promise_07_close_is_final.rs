@@ -443,3 +443,41 @@ fn a_drained_runtime_refuses_begin_close_but_never_close() {
         assert_eq!(rest_and_end_of(&mut peer), (Vec::new(), None));
     });
 }
+
+/// Who hears of a close can open another socket in that one's place, also where no more are allowed and more of them are
+/// being closed.
+#[test]
+fn a_close_that_is_told_has_made_room() {
+    for delivery in [ASOCK_DELIVER_ON_WORKER, ASOCK_DELIVER_ON_POLL] {
+        let runtime = Runtime::start(&asock_runtime_config {
+            max_sockets: 4,
+            ..config(delivery)
+        });
+        let (handle, room) = (runtime.handle(), Arc::new(Mutex::new(Vec::new())));
+        let opened = Arc::clone(&room);
+        let recorder = runtime.recorder_with(move |_| {
+            let mut socket = 0;
+            // SAFETY: `socket` may be written.
+            let mut open = || unsafe { asock_open(handle, ASOCK_STREAM, &raw mut socket) };
+            let count = (0..4).take_while(|_| open() == ASOCK_OK).count();
+            opened.lock().expect("no panic").push(count);
+        });
+        let sockets = [(); 4].map(|()| runtime.open());
+        let held = (delivery == ASOCK_DELIVER_ON_WORKER).then(|| Held::new(&runtime));
+        recorder.close(sockets[0], 0);
+        assert_eq!(asock_close(sockets[1]), ASOCK_OK);
+        recorder.close(sockets[2], ASOCK_CLOSE_RESET);
+        recorder.close(sockets[3], ASOCK_CLOSE_DRAIN);
+        if let Some(held) = held {
+            held.release();
+        } else {
+            until("all have ended", || runtime.stats().operations_pending == 0);
+        }
+        recorder.wait_for(3);
+        let room = std::mem::take(&mut *room.lock().expect("no panic"));
+        assert_eq!(room.iter().sum::<usize>(), 4, "{room:?}");
+        if delivery == ASOCK_DELIVER_ON_WORKER {
+            assert_eq!(room, [1, 2, 1]);
+        }
+    }
+}

@@ -2,7 +2,7 @@
 //! what is there.
 
 use super::operation::{Flags, Payload};
-use super::socket::{Engine, Link, Socket, State, Steps, Trouble};
+use super::socket::{Engine, Socket, State, Steps, Trouble};
 use crate::address::{Address, Family};
 
 /// What a descriptor can do already.
@@ -53,7 +53,7 @@ impl Engine {
         steps.forget(index);
         self.pauses.retain(|pause| pause.socket != index);
         self.sockets[index] = Socket::default();
-        self.sockets[index].link = Link::of(self.closed.replace(index));
+        self.note_closed(index);
     }
 
     /// The addresses of a name, for a socket that has to try one after the other on the descriptor

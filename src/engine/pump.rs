@@ -4,7 +4,7 @@
 use super::connect::FIRST_ATTEMPT;
 use super::operation::{Fault, Flags, Kind, Tick};
 use super::request::request_of;
-use super::socket::{Engine, LaneState, Link, Socket, State, Steps, Trouble};
+use super::socket::{Engine, LaneState, Socket, State, Steps, Trouble};
 use crate::driver::{Lane, Outcome, Token};
 use crate::status::Status;
 
@@ -97,7 +97,7 @@ impl Engine {
             self.pauses.retain(|pause| pause.socket != index);
             let socket = std::mem::take(&mut self.sockets[index]);
             steps.close(index, socket.reset);
-            self.sockets[index].link = Link::of(self.closed.replace(index));
+            self.note_closed(index);
             if let Some(closer) = socket.link.get() {
                 let status = socket.close_status.unwrap_or(Status::Ok);
                 self.finish(closer, Fault::of(status));

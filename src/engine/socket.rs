@@ -193,7 +193,9 @@ pub struct Engine {
     pub sockets: Arena<Socket>,
     pub(super) timers: Wheel,
     pub(super) finished: Chain,
-    pub(super) closed: Option<u32>,
+    /// The first and the last of the closed sockets.
+    closed: Option<u32>,
+    last_closed: u32,
     pub(super) attempts: Vec<Option<Attempt>>,
     pub(super) pauses: Vec<Pause>,
     pub(super) pending: usize,
@@ -207,6 +209,7 @@ impl Engine {
             timers: Wheel::new(now),
             finished: Chain::default(),
             closed: None,
+            last_closed: NONE,
             attempts: Vec::new(),
             pauses: Vec::new(),
             pending: 0,
@@ -255,8 +258,18 @@ impl Engine {
         self.finished.first().is_some()
     }
 
-    /// The next socket that is closed and whose operations are all finished. Its number is free
-    /// once those that `take_finished_if` gave before it have been settled.
+    /// A socket is closed, and its operations are all finished.
+    pub(super) fn note_closed(&mut self, index: u32) {
+        self.sockets[index].link = Link::of(None);
+        match self.closed {
+            None => self.closed = Some(index),
+            Some(_) => self.sockets[self.last_closed].link = Link::of(Some(index)),
+        }
+        self.last_closed = index;
+    }
+
+    /// The next socket that is closed and whose operations are all finished, in the order of their
+    /// closes. Its number is free once those that `take_finished_if` gave before it have been settled.
     pub fn take_closed(&mut self) -> Option<u32> {
         let index = self.closed?;
         self.closed = std::mem::take(&mut self.sockets[index].link).get();

@@ -305,7 +305,7 @@ impl Worker {
             if let Some(leftover) = settle(id, operation, &mut shared) {
                 self.leftovers.push(leftover);
             }
-            let kind = operation.kind;
+            let (kind, socket) = (operation.kind, operation.socket);
             let ended = shared.complete(id, kind, operation.callback.is_some());
             if ended.route == Route::Call {
                 self.calls.push(ended.operation);
@@ -317,18 +317,30 @@ impl Worker {
             if ended.awaited {
                 seat.wake_waiters(id);
             }
+            if kind == Kind::Close {
+                // Whoever hears of it may open another socket in its place. Those that were closed
+                // before it have ended before it, too.
+                self.release_closed(&mut shared, Some(socket));
+            }
         }
         // Only now: the completions of a socket are settled on its record.
-        while !self.engine.has_finished() {
-            match self.engine.take_closed() {
-                Some(socket) => seat.release_socket(&mut shared, socket),
-                None => break,
-            }
+        if !self.engine.has_finished() {
+            self.release_closed(&mut shared, None);
         }
         if let (Some(poll), true) = (&self.poll, polled > 0) {
             poll.add(polled);
         }
         polled
+    }
+
+    /// Frees the slots of the sockets that are closed, up to `last` where there is such a one.
+    fn release_closed(&mut self, shared: &mut Shared, last: Option<u32>) {
+        while let Some(socket) = self.engine.take_closed() {
+            self.seat.release_socket(shared, socket);
+            if Some(socket) == last {
+                return;
+            }
+        }
     }
 
     /// The last of the worker: nothing is pending and nobody may begin anything.
