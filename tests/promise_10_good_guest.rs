@@ -72,6 +72,7 @@ fn a_process_may_end_whatever_is_going_on() {
         ("others_wait", 0, ""),
         ("late_stop", 0, ""),
         ("late_use", 0, ""),
+        ("late_child", 0, ""),
         ("early_stop", 0, ""),
         ("destructor", 0, ""),
         ("in_child", 0, ""),

@@ -9,7 +9,7 @@ use crate::log;
 use crate::status::{Answer, Status};
 use crate::sys::{clock, EventFd, SysResult};
 use std::cell::Cell;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -23,8 +23,9 @@ thread_local! {
     static CALLS: Cell<(u32, u32)> = const { Cell::new((0, 0)) };
 }
 
-/// The process is on its way out: no callback starts any more.
-static EXITING: AtomicBool = AtomicBool::new(false);
+/// The process that is on its way out: no callback starts there any more. 0 is none; a child that it
+/// forks even then is another one.
+static EXITING: AtomicU32 = AtomicU32::new(0);
 
 /// This thread is a worker from now on. A process is known by a number that a fork changes.
 pub fn become_worker(process: u32, seat: u16) {
@@ -49,12 +50,12 @@ pub fn calls_here(process: u32) -> u32 {
     }
 }
 
-pub fn begin_exit() {
-    EXITING.store(true, Ordering::SeqCst);
+pub fn begin_exit(process: u32) {
+    EXITING.store(process, Ordering::SeqCst);
 }
 
-pub fn is_exiting() -> bool {
-    EXITING.load(Ordering::SeqCst)
+pub fn is_exiting(process: u32) -> bool {
+    EXITING.load(Ordering::SeqCst) == process
 }
 
 /// A completion that is to be handed to a callback.
@@ -77,7 +78,7 @@ impl Call {
     /// At the process's exit none is made any more. The exit looks for `Shared::calling`, which was
     /// set before, under the lock, and so it either sees this one or is seen here.
     pub fn make(&self, process: u32) {
-        if !is_exiting() {
+        if !is_exiting(process) {
             let calls = calls_here(process);
             CALLS.set((process, calls + 1));
             log::outside(|| foreign::call(self.callback, &self.result));

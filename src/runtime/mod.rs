@@ -310,7 +310,7 @@ pub fn stop(handle: u64) -> Answer<()> {
     }
     let mut life = locked(&runtime.life);
     while *life == Life::Stopping {
-        if delivery::is_exiting() {
+        if delivery::is_exiting(process.number()) {
             return Ok(()); // Whoever stops it may wait for a callback that never returns.
         }
         let answer = runtime.changed.wait(life);
@@ -327,7 +327,7 @@ pub fn stop(handle: u64) -> Answer<()> {
     *life = Life::Stopping;
     drop(life);
     runtime.drain(true);
-    if delivery::is_exiting() {
+    if delivery::is_exiting(process.number()) {
         return Ok(()); // At the process's exit nothing is joined, and no callback starts any more.
     }
     let threads = std::mem::take(&mut *locked(&runtime.threads));
@@ -445,7 +445,7 @@ const EXIT_WAIT_NS: u64 = 1_000_000_000;
 extern "C" fn at_exit() {
     // A child of fork inherits this function, but not the runtimes.
     let Some(process) = PROCESS.get() else { return };
-    delivery::begin_exit();
+    delivery::begin_exit(process.number());
     let until = clock::now_ns() + EXIT_WAIT_NS;
     let own = delivery::calls_here(process.number());
     loop {

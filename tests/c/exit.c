@@ -125,6 +125,30 @@ static void late_use(void) {
   OK(asock_close(socket));
 }
 
+static void notes(const asock_result *result, void *called) {
+  (void)result;
+  __atomic_store_n((int *)called, 1, __ATOMIC_SEQ_CST);
+}
+
+/* Only this process ends, not a child that it still forks: there callbacks run, and a stop is one. */
+static void late_child(void) {
+  static int called;
+  int status;
+  pid_t child = fork();
+  if (child == 0) {
+    alarm(30);
+    OK(asock_begin_timer(0, 0, notes, &called, NULL));
+    while (!__atomic_load_n(&called, __ATOMIC_SEQ_CST))
+      pause_ms(1);
+    OK(asock_runtime_stop(0));
+    OK(asock_begin_timer(0, 0, NULL, NULL, NULL)); /* on one that is new */
+    _exit(7);
+  }
+  CHECK(child > 0);
+  CHECK(waitpid(child, &status, 0) == child);
+  CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 7);
+}
+
 /* What a static destructor of C++ would do: the runtime that it owns is to be stopped, perhaps again and again. */
 static void late_stop(void) {
   for (int times = 0; times < 3; times++) {
@@ -160,6 +184,7 @@ static void wait_until_stopping(asock_runtime runtime) {
 static void at_first_nothing_starts(void) { atexit(nothing_starts); }
 static void at_first_late_stop(void) { atexit(late_stop); }
 static void at_first_late_use(void) { atexit(late_use); }
+static void at_first_late_child(void) { atexit(late_child); }
 static void at_first_destructor(void) { stops_in_destructor = 1; }
 
 static void pending(void) { leave_pending(); }
@@ -292,6 +317,7 @@ static const struct way {
     {"late_stop", at_first_late_stop, pending},
     {"late_stop_blocked", at_first_late_stop, blocked},
     {"late_use", at_first_late_use, pending},
+    {"late_child", at_first_late_child, pending},
     {"early_stop", NULL, early_stop},
     {"destructor", at_first_destructor, pending},
     {"destructor_blocked", at_first_destructor, blocked},
