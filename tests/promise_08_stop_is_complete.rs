@@ -556,6 +556,33 @@ fn the_default_runtime_can_be_stopped_and_comes_back() {
     }
 }
 
+/// The handle 0 is never a bad one: whoever uses it during a stop hears of that.
+#[test]
+fn the_default_runtime_is_stopped_while_others_use_it() {
+    let _alone = alone();
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !over.load(Ordering::SeqCst) {
+                    let mut socket = 0;
+                    // SAFETY: `socket` may be written.
+                    let opened = unsafe { asock_open(0, ASOCK_STREAM, &raw mut socket) };
+                    for status in [opened, timer(0, 0).0] {
+                        assert!([ASOCK_OK, ASOCK_STOPPED].contains(&status), "{status}");
+                    }
+                }
+            });
+        }
+        for _ in 0..300 {
+            until("it runs", || timer(0, 0).0 == ASOCK_OK);
+            assert_eq!(asock_runtime_stop(0), ASOCK_OK);
+        }
+        over.store(true, Ordering::SeqCst);
+    });
+    assert_eq!(asock_runtime_stop(0), ASOCK_OK);
+}
+
 #[test]
 fn a_program_may_load_and_unload_the_library_again_and_again() {
     let _alone = alone();

@@ -362,12 +362,12 @@ fn drain_seat(seat: &Seat, mut shared: MutexGuard<'_, Shared>, stop: bool) {
 
 impl Runtime {
     /// Locks one of its seats. A thread may have held on to the runtime for so long that it was stopped meanwhile and
-    /// another one sits there.
+    /// another one sits there. Its handle was good when the call began, and that of the default runtime always is.
     fn lock(&self, seat: &'static Seat) -> Answer<MutexGuard<'static, Shared>> {
         let shared = seat.lock();
         match shared.is_seat_of(&self.sockets) {
             true => Ok(shared),
-            false => Err(Status::BadHandle),
+            false => Err(Status::Stopped),
         }
     }
 
@@ -416,7 +416,7 @@ pub fn stats(handle: u64) -> Answer<Stats> {
         ..Stats::default()
     };
     for seat in &runtime.seats {
-        let shared = runtime.lock(seat)?;
+        let shared = runtime.lock(seat).map_err(|_| Status::BadHandle)?;
         let counters = shared.counters;
         stats.begun += counters.begun;
         stats.completed += counters.completed;
