@@ -295,7 +295,8 @@ impl Worker {
         let seat = self.seat;
         let mut shared = seat.lock();
         self.end_batch(&mut shared);
-        while self.calls.len() < BATCH && self.leftovers.len() < BATCH {
+        // However they are told: whoever begins something meanwhile waits for the lock.
+        for _ in 0..BATCH {
             // Whoever hears of a close may take it that the socket's callbacks have returned.
             let may_close = self.calls.is_empty();
             let wanted = |next: &Operation| may_close || next.kind != Kind::Close;
