@@ -61,16 +61,9 @@ impl Engine {
         }
     }
 
-    /// Whether the head of a listener's accepts is to wait until its pause is over. One that is to
-    /// end does not wait.
-    pub(super) fn rests(&mut self, index: u32, steps: &mut impl Steps) -> bool {
+    /// Whether the head of a listener's accepts is to wait until its pause is over.
+    pub(super) fn rests(&mut self, index: u32, id: u32, steps: &mut impl Steps) -> bool {
         let Some(at) = self.pauses.iter().position(|pause| pause.socket == index) else {
-            return false;
-        };
-        let socket = &self.sockets[index];
-        let head = socket.receives.first();
-        let ends = |id: u32| socket.broken().is_some() || self.operations[id].fate.is_some();
-        let Some(id) = head.filter(|&id| !ends(id)) else {
             return false;
         };
         let until = self.pauses[at].until;

@@ -141,9 +141,6 @@ impl Engine {
 
     /// One move on the input lane; false when there is none.
     fn pump_input(&mut self, index: u32, steps: &mut impl Steps) -> bool {
-        if !self.pauses.is_empty() && self.rests(index, steps) {
-            return false;
-        }
         let socket = &self.sockets[index];
         let Some(id) = socket.receives.first() else {
             return false;
@@ -152,8 +149,10 @@ impl Engine {
         if let Some(fault) = socket.broken().or(operation.fate.map(Fault::of)) {
             self.leave_queue(id);
             self.finish(id, fault);
-        } else if operation.flags.has(Flags::OUT_OF_BAND) {
-            let outcome = steps.receive_urgent(index, request_of(operation));
+        } else if self.rests(index, id, steps) {
+            return false;
+        } else if self.operations[id].flags.has(Flags::OUT_OF_BAND) {
+            let outcome = steps.receive_urgent(index, request_of(&self.operations[id]));
             self.leave_queue(id);
             self.finish_outcome(id, outcome, steps);
         } else {
