@@ -94,26 +94,16 @@ impl UringDriver {
             return None;
         }
         let token = self.guess.parked.as_ref()?.token;
-        let Request::Receive {
-            buffer,
-            peek,
-            whole,
-            ..
-        } = requests.request(token)?
-        else {
+        let Request::Receive { buffer, .. } = requests.request(token)? else {
             return None;
         };
         let state = self.states.get_mut(token.socket)?;
-        let flags = ReceiveFlags {
-            peek,
-            whole,
-            ..ReceiveFlags::default()
-        };
+        let flags = ReceiveFlags::default(); // What peeks, or has another flag, is not parked.
         let outcome = match system::receive(state.descriptor.get()?, buffer, flags) {
             Err(WOULD_BLOCK) => return None,
             Err(error) => Outcome::Failed(error),
             Ok(bytes) => {
-                let emptied = bytes > 0 && bytes < buffer.len() && !peek;
+                let emptied = bytes > 0 && bytes < buffer.len();
                 state.marks = (state.marks & !EMPTY) | (EMPTY * u8::from(emptied));
                 Outcome::Done(bytes)
             }
