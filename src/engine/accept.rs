@@ -36,8 +36,7 @@ impl Engine {
             Outcome::Failed(error) => self.not_accepted(index, error, steps),
             Outcome::Canceled => Fault::of(fate.unwrap_or(Status::Canceled)),
         };
-        self.leave_queue(id);
-        self.finish(id, fault);
+        self.end_queued(id, fault);
     }
 
     /// Why nothing could be accepted. Where the system has run out of something, the connection

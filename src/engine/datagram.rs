@@ -94,8 +94,7 @@ impl Engine {
                 match steps.connected(index, remote) {
                     Ok(()) => {
                         self.sockets[index].state = State::Connected;
-                        self.leave_queue(id);
-                        return self.finish(id, Fault::of(Status::Ok));
+                        return self.end_queued(id, Fault::of(Status::Ok));
                     }
                     Err(fault) => fault,
                 }
@@ -119,8 +118,7 @@ impl Engine {
     pub(super) fn change_failed(&mut self, index: u32, id: u32, fault: Fault) {
         let mut next = self.sockets[index].sends.after(&self.operations, id);
         self.operations[id].flags.set(Flags::CUTS, true);
-        self.leave_queue(id);
-        self.finish(id, fault);
+        self.end_queued(id, fault);
         let socket = &mut self.sockets[index];
         socket.cut(Trouble::SendsCut, fault);
         let nobody = socket.state == State::Idle;
@@ -130,8 +128,7 @@ impl Engine {
             }
             next = self.sockets[index].sends.after(&self.operations, behind);
             if self.operations[behind].kind.sends() || nobody {
-                self.leave_queue(behind);
-                self.finish(behind, fault);
+                self.end_queued(behind, fault);
             }
         }
         if nobody {
@@ -180,8 +177,7 @@ impl Engine {
             Outcome::Failed(error) => Fault::system(error),
         };
         let refused = operation.flags.has(Flags::REFUSED) && fault.status == Status::Ok;
-        self.leave_queue(id);
-        self.finish(id, fault);
+        self.end_queued(id, fault);
         if refused {
             self.tell_refusal(index, steps);
         }
@@ -217,8 +213,7 @@ impl Engine {
                 fate => Fault::of(fate.unwrap_or(Status::Canceled)),
             },
         };
-        self.leave_queue(id);
-        self.finish(id, fault);
+        self.end_queued(id, fault);
     }
 
     /// Nothing is received any more: that is said here, since the system goes on with datagrams.

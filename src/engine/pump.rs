@@ -118,8 +118,7 @@ impl Engine {
                 };
                 let operation = &self.operations[id];
                 if let Some(fault) = socket.broken().or(operation.fate.map(Fault::of)) {
-                    self.leave_queue(id);
-                    self.finish(id, fault);
+                    self.end_queued(id, fault);
                 } else if operation.due() != Tick::NEVER {
                     return false; // It is tried again then.
                 } else if operation.kind == Kind::Connect {
@@ -127,8 +126,7 @@ impl Engine {
                 } else if operation.kind == Kind::Shutdown {
                     self.shut_in_turn(index, id, steps);
                 } else if operation.buffer.is_empty() && !operation.flags.has(Flags::DATAGRAM) {
-                    self.leave_queue(id);
-                    self.finish(id, Fault::of(Status::Ok));
+                    self.end_queued(id, Fault::of(Status::Ok));
                 } else if operation.flags.has(Flags::FILE) {
                     return self.start_file(index, id, steps);
                 } else {
@@ -147,8 +145,7 @@ impl Engine {
         };
         let operation = &self.operations[id];
         if let Some(fault) = socket.broken().or(operation.fate.map(Fault::of)) {
-            self.leave_queue(id);
-            self.finish(id, fault);
+            self.end_queued(id, fault);
         } else if self.rests(index, id, steps) {
             return false;
         } else if self.operations[id].flags.has(Flags::OUT_OF_BAND) {

@@ -428,8 +428,7 @@ impl Engine {
         if flags.has(Flags::SEND) {
             steps.shutdown(index, false, true);
         }
-        self.leave_queue(id);
-        self.finish(id, Fault::of(Status::Ok));
+        self.end_queued(id, Fault::of(Status::Ok));
     }
 
     pub(super) fn leave_queue(&mut self, id: u32) {
@@ -441,6 +440,12 @@ impl Engine {
             _ => &mut socket.sends,
         };
         queue.remove(&mut self.operations, id);
+    }
+
+    /// Ends an operation that stands in a queue.
+    pub(super) fn end_queued(&mut self, id: u32, fault: Fault) {
+        self.leave_queue(id);
+        self.finish(id, fault);
     }
 
     /// Fixes an operation's result. From here on nobody touches its buffer.
@@ -463,8 +468,7 @@ impl Engine {
             self.pending -= 1;
             self.finished.push(&mut self.operations, id);
         } else {
-            self.leave_queue(id);
-            self.finish(id, fault);
+            self.end_queued(id, fault);
         }
     }
 

@@ -67,8 +67,7 @@ impl Engine {
         while let Some(id) = next {
             next = self.sockets[index].sends.after(&self.operations, id);
             if self.operations[id].kind == Kind::Send {
-                self.leave_queue(id);
-                self.finish(id, fault);
+                self.end_queued(id, fault);
             }
         }
     }
@@ -165,8 +164,7 @@ impl Engine {
                 Lane::Output => socket.sends.first(),
             };
             let Some(id) = head else { return };
-            self.leave_queue(id);
-            self.finish(id, fault);
+            self.end_queued(id, fault);
         }
     }
 }
